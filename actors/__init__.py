@@ -1,0 +1,1 @@
+"""Turns: mailboxes, supervision and the actors that own clusters, services and task definitions."""

@@ -1,0 +1,131 @@
+"""The world as actors see it: four ports. Each has one contract suite, run over every implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import trio
+from attrs import field, frozen
+
+from engine.cluster import Cluster
+from engine.decision import Record
+from engine.observation import TaskObservation
+from engine.service import Service
+from engine.task import Task
+from engine.task_definition import Family, TaskDefinition
+
+
+class PortError(Exception):
+    """The world said no. `message` is a sentence that names no secret."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class UnavailableError(PortError):
+    """The other side did not answer, or asked to wait: worth trying again."""
+
+
+class RejectedError(PortError):
+    """The other side will never accept this."""
+
+
+class ConflictError(PortError):
+    """Something with this name is still in the way: worth trying again."""
+
+
+class Clock(Protocol):
+    """The time of day."""
+
+    def now(self) -> datetime:
+        """The present time, aware UTC."""
+        ...
+
+
+class Ids(Protocol):
+    """Fresh identifiers."""
+
+    def task_id(self) -> str:
+        """32 lower-case hex digits."""
+        ...
+
+    def uuid(self) -> str:
+        """A UUID in its usual form: containers, attachments, events."""
+        ...
+
+    def deployment_id(self) -> str:
+        """`ecs-svc/` and 19 digits."""
+        ...
+
+
+ObservationSink = Callable[[Sequence[TaskObservation], bool, datetime], None]
+"""Called with observations, whether they are all there are (after a list), and when they were taken. Never blocks."""
+
+
+class Orchestrator(Protocol):
+    """What runs tasks. Every call is idempotent and raises only PortError (and trio.Cancelled)."""
+
+    async def start_task(self, task: Task, task_definition: TaskDefinition) -> None:
+        """Ask for a task. Returns once the orchestrator has it durably. Raises RejectedError when it never will."""
+        ...
+
+    async def stop_task(self, task_arn: str, grace_s: int) -> None:
+        """Ask for a task's end. A task it does not have is no error: the next observation says GONE."""
+        ...
+
+    async def release_task(self, task_arn: str) -> None:
+        """Drop what is left of an ended task."""
+        ...
+
+    async def remove_cluster(self, cluster_arn: str) -> None:
+        """Drop what is kept for a cluster."""
+        ...
+
+    async def run(
+        self, observe: ObservationSink, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Watch until cancelled; `started` once the first complete list has been observed."""
+        ...
+
+
+@frozen
+class Snapshot:
+    """Everything that was durable when it was read."""
+
+    clusters: Sequence[Cluster] = ()
+    families: Sequence[Family] = ()
+    task_definitions: Sequence[TaskDefinition] = ()
+    services: Sequence[Service] = ()
+    tasks: Sequence[Task] = field(factory=tuple)
+
+
+class SnapshotStore(Protocol):
+    """Durable state. One writer; everything waiting goes into one transaction, in the order of submission."""
+
+    def submit(self, records: Iterable[Record]) -> Callable[[], Awaitable[None]]:
+        """Queue records for the next transaction, at once and without waiting.
+
+        What it returns waits until they are durable, or raises StoreFailedError. Raises StoreFullError when the
+        queue is full.
+        """
+        ...
+
+    async def load(self) -> Snapshot:
+        """All that is durable."""
+        ...
+
+    async def load_cluster(self, cluster_arn: str) -> Snapshot:
+        """A cluster's own record and the tasks of no service in it."""
+        ...
+
+    async def load_service(self, service_arn: str) -> Snapshot:
+        """A service's own record and its tasks."""
+        ...
+
+    async def backup(self, path: Path) -> None:
+        """Write a complete, consistent copy to `path` without stopping writes."""
+        ...

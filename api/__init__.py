@@ -1,0 +1,1 @@
+"""The AWS protocol edge, the operations behind it, and the admin server."""

@@ -1,0 +1,1 @@
+"""The admin server: health, metrics and the actor inspector."""

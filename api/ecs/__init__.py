@@ -1,0 +1,1 @@
+"""The ECS operations: one short function each."""

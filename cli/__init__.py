@@ -1,0 +1,1 @@
+"""The `kecs` command: instances, their processes, and the composition root."""

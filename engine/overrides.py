@@ -1,0 +1,32 @@
+"""What RunTask may change of a task definition for one task."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from engine.container_definition import KeyValuePair
+from engine.task_definition import EphemeralStorage
+
+
+@frozen
+class ContainerOverride:
+    """Overrides for one container, by name."""
+
+    name: str | None = None
+    command: tuple[str, ...] | None = None
+    environment: tuple[KeyValuePair, ...] | None = None
+    cpu: int | None = None
+    memory: int | None = None
+    memory_reservation: int | None = None
+
+
+@frozen
+class TaskOverride:
+    """Overrides for one task."""
+
+    container_overrides: tuple[ContainerOverride, ...] | None = None
+    cpu: str | None = None
+    memory: str | None = None
+    execution_role_arn: str | None = None
+    task_role_arn: str | None = None
+    ephemeral_storage: EphemeralStorage | None = None

@@ -1,0 +1,91 @@
+"""Tasks: how one is made, how what is seen of it becomes its status, why it was stopped."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from attrs import frozen
+
+from engine.lifecycle import DesiredStatus, HealthStatus, StopCode, TaskStatus
+from engine.network import Attachment, NetworkBinding, NetworkConfiguration, NetworkInterface
+from engine.overrides import TaskOverride
+from engine.tags import Tag
+from engine.task_definition import EphemeralStorage
+
+
+@frozen
+class Container:
+    """One container of a task, as DescribeTasks returns it."""
+
+    container_arn: str
+    task_arn: str
+    name: str
+    image: str | None = None
+    image_digest: str | None = None
+    runtime_id: str | None = None
+    last_status: str = "PENDING"  # PENDING, RUNNING, STOPPED
+    exit_code: int | None = None
+    reason: str | None = None
+    network_bindings: tuple[NetworkBinding, ...] = ()
+    network_interfaces: tuple[NetworkInterface, ...] = ()
+    health_status: HealthStatus = HealthStatus.UNKNOWN
+    cpu: str | None = None
+    memory: str | None = None
+    memory_reservation: str | None = None
+    essential: bool = True  # KECS's own: not part of the API's shape
+
+
+@frozen
+class Task:
+    """One task: the API's shape, and behind it what KECS needs to run and recover it."""
+
+    task_arn: str
+    cluster_arn: str
+    task_definition_arn: str
+    last_status: TaskStatus = TaskStatus.PROVISIONING
+    desired_status: DesiredStatus = DesiredStatus.RUNNING
+    containers: tuple[Container, ...] = ()
+    overrides: TaskOverride = TaskOverride()
+    attachments: tuple[Attachment, ...] = ()
+    group: str | None = None
+    started_by: str | None = None
+    launch_type: str | None = None
+    platform_version: str | None = None
+    platform_family: str | None = None
+    capacity_provider_name: str | None = None
+    availability_zone: str | None = None
+    connectivity: str | None = None
+    connectivity_at: datetime | None = None
+    health_status: HealthStatus = HealthStatus.UNKNOWN
+    cpu: str | None = None
+    memory: str | None = None
+    ephemeral_storage: EphemeralStorage | None = None
+    enable_execute_command: bool = False
+    stop_code: StopCode | None = None
+    stopped_reason: str | None = None
+    created_at: datetime | None = None
+    pull_started_at: datetime | None = None
+    pull_stopped_at: datetime | None = None
+    started_at: datetime | None = None
+    stopping_at: datetime | None = None
+    execution_stopped_at: datetime | None = None
+    stopped_at: datetime | None = None
+    version: int = 1
+    tags: tuple[Tag, ...] = ()
+    # KECS's own, not part of the API's shape:
+    service_arn: str | None = None
+    deployment_id: str | None = None
+    network_configuration: NetworkConfiguration | None = None
+    client_token: str | None = None
+    asked_at: datetime | None = None  # when the orchestrator was first asked for it
+    observed: bool = False  # whether the orchestrator has ever shown it
+
+    @property
+    def arn(self) -> str:
+        """The record's key."""
+        return self.task_arn
+
+    @property
+    def task_id(self) -> str:
+        """The last part of the ARN: 32 hex digits."""
+        return self.task_arn.rsplit("/", 1)[-1]

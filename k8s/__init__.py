@@ -1,0 +1,1 @@
+"""Kubernetes: the orchestrator port on kr8s, and the embedded Kubernetes."""

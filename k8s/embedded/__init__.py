@@ -1,0 +1,1 @@
+"""The embedded Kubernetes: an API server and one node, in a process of their own."""
