@@ -1,7 +1,8 @@
 """The seam between the embedded API server and the node: the calls a real API server makes to a kubelet.
 
-The API server knows objects; only the node knows containers. Logs and exec are asked of the node through `NodeGateway`, in the same process and
-without a socket. Both calls are context managers, so that a client that goes away ends what it started.
+The API server knows objects; only the node knows containers. Logs and exec are asked of the node through
+`NodeGateway`, in the same process and without a socket. Both calls are context managers, so that a client that goes
+away ends what it started.
 """
 
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import attrs
 
 
 class GatewayError(Exception):
-    """The node refuses a call; becomes a Kubernetes `Status` with this HTTP status, reason (`BadRequest`, `NotFound` ...) and message."""
+    """The node refuses a call; becomes a Kubernetes `Status` with this HTTP status, reason (`BadRequest` ...), message."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -24,10 +25,10 @@ class GatewayError(Exception):
 
 @attrs.frozen
 class LogRequest:
-    """One read of a container's log. The pod exists and names the container; whether it has started is the node's knowledge.
+    """One read of a container's log. The pod exists and names the container; only the node knows whether it started.
 
-    `tail_lines` counts from the end, `since` leaves out older lines, `timestamps` prefixes each line with its RFC 3339 time and a space,
-    `previous` asks for the run before the last restart, `limit_bytes` cuts the answer.
+    `tail_lines` counts from the end, `since` leaves out older lines, `timestamps` prefixes each line with its RFC 3339
+    time and a space, `previous` asks for the run before the last restart, `limit_bytes` cuts the answer.
     """
 
     namespace: str
@@ -44,7 +45,10 @@ class LogRequest:
 
 @attrs.frozen
 class ExecRequest:
-    """One command to run inside a running container. The streams not asked for are not connected; with `tty`, stderr comes as stdout."""
+    """One command to run inside a running container.
+
+    Streams not asked for are not connected; with `tty`, stderr comes as stdout.
+    """
 
     namespace: str
     pod: str
@@ -93,7 +97,7 @@ class NodeGateway(Protocol):
     """What the API server asks of the node. Both calls raise GatewayError on entry when they cannot be done."""
 
     def read_log(self, request: LogRequest) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The log's bytes in chunks of any size; with `follow` it goes on until the container ends or the reader leaves."""
+        """The log's bytes in chunks of any size; with `follow` until the container ends or the reader leaves."""
         ...
 
     def exec(self, request: ExecRequest) -> AbstractAsyncContextManager[ExecSession]:
