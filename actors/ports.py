@@ -13,29 +13,33 @@ from attrs import field, frozen
 from engine.cluster import Cluster
 from engine.decision import Record
 from engine.observation import TaskObservation
+from engine.port_errors import ConflictError, PortError, RejectedError, UnavailableError
 from engine.service import Service
 from engine.task import Task
 from engine.task_definition import Family, TaskDefinition
 
+__all__ = [
+    "Clock",
+    "ConflictError",
+    "Ids",
+    "ObservationSink",
+    "Orchestrator",
+    "PortError",
+    "RejectedError",
+    "Snapshot",
+    "SnapshotStore",
+    "StoreFailedError",
+    "StoreFullError",
+    "UnavailableError",
+]
 
-class PortError(Exception):
-    """The world said no. `message` is a sentence that names no secret."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+class StoreFailedError(Exception):
+    """A transaction could not be committed. Nothing after it is durable; the instance has to stop."""
 
 
-class UnavailableError(PortError):
-    """The other side did not answer, or asked to wait: worth trying again."""
-
-
-class RejectedError(PortError):
-    """The other side will never accept this."""
-
-
-class ConflictError(PortError):
-    """Something with this name is still in the way: worth trying again."""
+class StoreFullError(Exception):
+    """Too many records wait for the next transaction."""
 
 
 class Clock(Protocol):
