@@ -14,7 +14,7 @@ import attrs
 
 
 class GatewayError(Exception):
-    """The node refuses a call; becomes a Kubernetes `Status` with this HTTP status, reason (`BadRequest` ...), message."""
+    """The node refuses a call: a Kubernetes `Status` with this HTTP status, reason (`BadRequest` ...) and message."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
