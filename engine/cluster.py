@@ -30,17 +30,65 @@ class CapacityProviderStrategyItem:
 
 
 @frozen
+class ExecuteCommandLogConfiguration:
+    """Where the sessions of ECS Exec are logged: stored and returned."""
+
+    cloud_watch_log_group_name: str | None = None
+    cloud_watch_encryption_enabled: bool | None = None
+    s3_bucket_name: str | None = None
+    s3_encryption_enabled: bool | None = None
+    s3_key_prefix: str | None = None
+
+
+@frozen
+class ExecuteCommandConfiguration:
+    """Options of ECS Exec for a cluster."""
+
+    kms_key_id: str | None = None
+    logging: str | None = None
+    log_configuration: ExecuteCommandLogConfiguration | None = None
+
+
+@frozen
+class ManagedStorageConfiguration:
+    """Encryption keys of managed storage: stored and returned."""
+
+    kms_key_id: str | None = None
+    fargate_ephemeral_storage_kms_key_id: str | None = None
+
+
+@frozen
+class ClusterConfiguration:
+    """A cluster's `configuration`."""
+
+    execute_command_configuration: ExecuteCommandConfiguration | None = None
+    managed_storage_configuration: ManagedStorageConfiguration | None = None
+
+
+@frozen
+class ClusterServiceConnectDefaults:
+    """The Cloud Map namespace that Service Connect uses by default: stored and returned."""
+
+    namespace: str | None = None
+
+
+@frozen
 class Cluster:
     """A cluster's record. Its counts are not here: they are computed from tasks and services when it is read."""
 
     cluster_arn: str
     cluster_name: str
+    configuration: ClusterConfiguration | None = None
     status: ClusterStatus = ClusterStatus.ACTIVE
     settings: tuple[ClusterSetting, ...] = ()
     capacity_providers: tuple[str, ...] = ()
     default_capacity_provider_strategy: tuple[CapacityProviderStrategyItem, ...] = ()
-    created_at: datetime | None = None
+    service_connect_defaults: ClusterServiceConnectDefaults | None = None
     tags: tuple[Tag, ...] = ()
+    # KECS's own, not part of the API's shape:
+    created_at: datetime | None = None
+    deleted_at: datetime | None = None
+    id_seed: str = ""  # what the ids of its tasks are derived from
 
     @property
     def arn(self) -> str:

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-
-@frozen
-class KeyValue:
-    """A detail of an attachment."""
-
-    name: str
-    value: str
+from engine.container_definition import KeyValuePair
 
 
 @frozen
@@ -20,7 +14,7 @@ class Attachment:
     id: str
     type: str = "ElasticNetworkInterface"
     status: str = "PRECREATED"
-    details: tuple[KeyValue, ...] = ()
+    details: tuple[KeyValuePair, ...] = ()
 
 
 @frozen
@@ -49,7 +43,7 @@ class AwsVpcConfiguration:
     """Subnets and security groups of awsvpc tasks: stored, returned, not enforced."""
 
     subnets: tuple[str, ...] = ()
-    security_groups: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] | None = None
     assign_public_ip: str | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from attrs import field, frozen
 from rpds import HashTrieMap
@@ -16,21 +17,49 @@ from engine.task_definition import PlacementConstraint, TaskDefinition
 
 
 @frozen
+class ThresholdConfiguration:
+    """How many failed tasks are tolerated: COUNT, or a percentage of the desired count (bounded to 3..200, or not)."""
+
+    type: str
+    value: int
+
+
+@frozen
 class DeploymentCircuitBreaker:
     """Whether failing deployments are given up, and rolled back."""
 
     enable: bool
     rollback: bool
+    reset_on_healthy_task: bool | None = None
+    threshold_configuration: ThresholdConfiguration | None = None
+
+
+@frozen
+class DeploymentAlarms:
+    """CloudWatch alarms that fail a deployment. KECS accepts them only when they are not enabled."""
+
+    alarm_names: tuple[str, ...]
+    rollback: bool
+    enable: bool
 
 
 @frozen
 class DeploymentConfiguration:
     """How many tasks may run and must run during a deployment, in percent of the desired count."""
 
+    deployment_circuit_breaker: DeploymentCircuitBreaker | None = None
     maximum_percent: int = 200
     minimum_healthy_percent: int = 100
-    deployment_circuit_breaker: DeploymentCircuitBreaker | None = None
+    alarms: DeploymentAlarms | None = None
     strategy: str = "ROLLING"
+    bake_time_in_minutes: int = 0
+
+
+@frozen
+class DeploymentController:
+    """Who replaces a service's tasks. KECS knows `ECS`."""
+
+    type: str = "ECS"
 
 
 @frozen
@@ -88,12 +117,14 @@ class Service:
     platform_version: str | None = None
     platform_family: str | None = None
     role_arn: str | None = None
+    load_balancers: tuple[Any, ...] = ()  # none can be given yet: see `engine.unsupported`
+    service_registries: tuple[Any, ...] = ()  # likewise
     placement_constraints: tuple[PlacementConstraint, ...] = ()
     placement_strategy: tuple[PlacementStrategy, ...] = ()
     network_configuration: NetworkConfiguration | None = None
     health_check_grace_period_seconds: int | None = None
     scheduling_strategy: str = "REPLICA"
-    deployment_controller: str = "ECS"
+    deployment_controller: DeploymentController = DeploymentController()
     availability_zone_rebalancing: str = "DISABLED"
     enable_ecs_managed_tags: bool = False
     enable_execute_command: bool = False
@@ -101,7 +132,11 @@ class Service:
     created_at: datetime | None = None
     created_by: str | None = None
     tags: tuple[Tag, ...] = ()
+    # KECS's own, not part of the API's shape:
     client_token: str | None = None
+    request_digest: str | None = None  # of the CreateService that made it: a client token stands for one request
+    id_seed: str = ""  # what the ids of its tasks, deployments and events are derived from
+    id_counter: int = 0  # how many have been
 
     @property
     def arn(self) -> str:

@@ -6,11 +6,22 @@ from datetime import datetime
 
 from attrs import frozen
 
+from engine.container_definition import SharingStrategy
 from engine.lifecycle import DesiredStatus, HealthStatus, StopCode, TaskStatus
 from engine.network import Attachment, NetworkBinding, NetworkConfiguration, NetworkInterface
 from engine.overrides import TaskOverride
 from engine.tags import Tag
-from engine.task_definition import EphemeralStorage
+from engine.task_definition import Attribute, EphemeralStorage, InferenceAccelerator
+
+
+@frozen
+class ManagedAgent:
+    """An agent ECS runs in a container; the only one AWS has is `ExecuteCommandAgent`."""
+
+    name: str
+    last_status: str | None = None
+    last_started_at: datetime | None = None
+    reason: str | None = None
 
 
 @frozen
@@ -29,10 +40,23 @@ class Container:
     network_bindings: tuple[NetworkBinding, ...] = ()
     network_interfaces: tuple[NetworkInterface, ...] = ()
     health_status: HealthStatus = HealthStatus.UNKNOWN
+    managed_agents: tuple[ManagedAgent, ...] | None = None
     cpu: str | None = None
     memory: str | None = None
     memory_reservation: str | None = None
-    essential: bool = True  # KECS's own: not part of the API's shape
+    gpu_ids: tuple[str, ...] | None = None
+    neuron_device_ids: tuple[str, ...] | None = None
+    gpu_sharing_strategy: SharingStrategy | None = None
+    # KECS's own, not part of the API's shape:
+    essential: bool = True
+
+
+@frozen
+class TaskEphemeralStorage:
+    """The size of a Fargate task's own storage, in GiB."""
+
+    size_in_gi_b: int
+    kms_key_id: str | None = None
 
 
 @frozen
@@ -47,6 +71,7 @@ class Task:
     containers: tuple[Container, ...] = ()
     overrides: TaskOverride = TaskOverride()
     attachments: tuple[Attachment, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
     group: str | None = None
     started_by: str | None = None
     launch_type: str | None = None
@@ -54,12 +79,15 @@ class Task:
     platform_family: str | None = None
     capacity_provider_name: str | None = None
     availability_zone: str | None = None
+    container_instance_arn: str | None = None
     connectivity: str | None = None
     connectivity_at: datetime | None = None
     health_status: HealthStatus = HealthStatus.UNKNOWN
     cpu: str | None = None
     memory: str | None = None
     ephemeral_storage: EphemeralStorage | None = None
+    fargate_ephemeral_storage: TaskEphemeralStorage | None = None
+    inference_accelerators: tuple[InferenceAccelerator, ...] = ()
     enable_execute_command: bool = False
     stop_code: StopCode | None = None
     stopped_reason: str | None = None
@@ -77,6 +105,7 @@ class Task:
     deployment_id: str | None = None
     network_configuration: NetworkConfiguration | None = None
     client_token: str | None = None
+    request_digest: str | None = None  # of the RunTask that made it: a client token stands for one request
     asked_at: datetime | None = None  # when the orchestrator was first asked for it
     observed: bool = False  # whether the orchestrator has ever shown it
 
