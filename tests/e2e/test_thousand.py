@@ -1,0 +1,77 @@
+"""A thousand tasks of real processes: all run, and `kecs stop` leaves nothing of them behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.instance import Instance, wait_until
+from tests.e2e.test_main_job import containers
+
+pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="compares interfaces and namespaces of the host, as root")
+
+
+def traces() -> dict[str, set[str]]:
+    """What a task leaves on the host: interfaces, addresses, routes, mounts, network namespaces, cgroups."""
+
+    def lines(*command: str) -> set[str]:
+        return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())
+
+    namespaces = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            namespaces.add(str((process / "ns/net").readlink()))
+        except OSError:
+            continue  # it ended while we looked, or is a kernel thread
+    return {
+        "links": {line.split(":")[1].strip() for line in lines("ip", "-o", "link")},
+        "routes": lines("ip", "route", "show", "table", "all"),
+        "mounts": set(Path("/proc/self/mounts").read_text().splitlines()),
+        "namespaces": namespaces,
+        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").rglob("*kecs*") if path.is_dir()},
+    }
+
+
+@needs_root
+def test_a_thousand_tasks_run_and_stop_leaves_nothing(own_instance: Instance) -> None:
+    instance = own_instance
+    before = traces()
+    ecs = instance.ecs()
+    ecs.create_cluster(clusterName="thousand")
+    ecs.register_task_definition(
+        family="sleeper", containerDefinitions=json.loads(containers("sleep", "3600", name="main"))
+    )
+
+    def run_ten(_: int) -> list[str]:
+        answer = ecs.run_task(cluster="thousand", taskDefinition="sleeper", count=10)
+        assert answer["failures"] == []
+        return [task["taskArn"] for task in answer["tasks"]]
+
+    with ThreadPoolExecutor(8) as pool:
+        arns = [arn for batch in pool.map(run_ten, range(100)) for arn in batch]
+    assert len(set(arns)) == 1000
+
+    def running() -> int:
+        count: int = ecs.describe_clusters(clusters=["thousand"])["clusters"][0]["runningTasksCount"]
+        return count
+
+    wait_until(lambda: running() == 1000, "a thousand tasks are RUNNING", deadline_s=120)
+    addresses = set()
+    for start in range(0, 1000, 100):
+        for task in ecs.describe_tasks(cluster="thousand", tasks=arns[start : start + 100])["tasks"]:
+            addresses.add(task["containers"][0]["networkInterfaces"][0]["privateIpv4Address"])
+    assert len(addresses) == 1000
+
+    processes = [p for p in psutil.process_iter(["environ"]) if str(instance.home) in str(p.info["environ"])]
+    instance.kecs("stop", timeout_s=240)
+    wait_until(lambda: not any(process.is_running() for process in processes), "every process has ended", deadline_s=10)
+    after = traces()
+    for kind, found in after.items():
+        assert found - before[kind] == set(), f"left behind: {kind}"
