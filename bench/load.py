@@ -35,13 +35,20 @@ def request_bytes(port: int, target: str, body: str) -> bytes:
 
 
 class Connection:
-    """One keep-alive connection with at most one request under way."""
+    """One connection with at most one request under way; opened again where the server closes it after a response."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, port: int, selector: selectors.BaseSelector) -> None:
+        self.port = port
+        self.selector = selector
         self.received = bytearray()
         self.sent_at = 0.0
+        self.open()
+
+    def open(self) -> None:
+        """Connect and be told when there is something to read."""
+        self.socket = socket.create_connection(("127.0.0.1", self.port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.selector.register(self.socket, selectors.EVENT_READ, self)
 
     def send(self, data: bytes) -> None:
         """Send a whole request; bodies here are small enough for the socket's buffer, or block shortly."""
@@ -66,6 +73,10 @@ class Connection:
             return None
         status = int(self.received[9:12])
         self.received.clear()
+        if b"connection: close" in head:
+            self.selector.unregister(self.socket)
+            self.socket.close()
+            self.open()
         return status
 
 
@@ -81,8 +92,7 @@ def run(port: int, target: str, body: str, connections: int, requests: int, seco
         return fixed or request_bytes(port, target, body.replace("{n}", str(sent)))
 
     for _ in range(connections):
-        connection = Connection(port)
-        selector.register(connection.socket, selectors.EVENT_READ, connection)
+        Connection(port, selector)
     statuses: Counter[int] = Counter()
     latencies: list[float] = []
     began = time.perf_counter()

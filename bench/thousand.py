@@ -10,9 +10,8 @@ import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
-
-import psutil
 
 from bench import servers
 from bench.api_calls import CONTAINERS
@@ -40,13 +39,8 @@ def bare_loop(count: int = COUNT) -> float:
 
 def runs_sleep(parent: int) -> bool:
     """Whether this `unshare` has started its command."""
-    for child in psutil.Process(parent).children():
-        try:
-            if child.name() == "sleep":
-                return True
-        except psutil.NoSuchProcess:
-            continue
-    return False
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return bool(children) and Path(f"/proc/{children[0]}/comm").read_text() == "sleep\n"
 
 
 def run_thousand(server: servers.Server, count: int = COUNT) -> dict[str, Any]:
