@@ -1,8 +1,8 @@
 """The seam between the node and what runs containers: the `Driver` port, and the specs and states that cross it.
 
-The node decides (order, restarts, probes, what the API server is told); a driver only starts, stops and reports. It knows
-nothing of the Kubernetes API: the node has resolved every reference, so a spec says all there is to know. States are
-levels: each tells the whole present state of one container. One contract suite runs over every driver
+The node decides (order, restarts, probes, what the API server is told); a driver only starts, stops and reports. It
+knows nothing of the Kubernetes API: the node has resolved every reference, so a spec says all there is to know. States
+are levels: each tells the whole present state of one container. One contract suite runs over every driver
 (`tests/contract/test_driver.py`).
 
 Drivers keep running containers when the node process dies, however it dies: only `remove_pod` and `stop_all` end them.
