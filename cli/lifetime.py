@@ -1,0 +1,101 @@
+"""What the control plane's and the node's processes do alike: say who they are, report steps, log, stop when told.
+
+The other half of `cli.supervision`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import trio
+
+from cli.components import EXIT_HOPELESS, REPORT_FD
+from cli.instances import Instance, Settings
+
+
+class Hopeless(Exception):  # noqa: N818 - it says what the situation is, as trio.Cancelled does
+    """Starting cannot succeed until a person does something; the message says what."""
+
+
+class Lifetime:
+    """Who this process is, and its line to the supervisor."""
+
+    def __init__(self, name: str, instance: Instance) -> None:
+        self.name = name
+        self.instance = instance
+        descriptor = os.environ.pop(REPORT_FD, "")
+        self._report: int | None = int(descriptor) if descriptor else None
+        if self._report is not None:
+            os.set_inheritable(self._report, False)
+
+    def step(self, text: str) -> None:
+        """Tell the supervisor, and so whoever is waiting, what is being done now."""
+        if self._report is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._report, text.encode() + b"\n")
+
+    def ready(self) -> None:
+        """Tell the supervisor that this process serves; there is nothing to report after that."""
+        self.step("ready")
+        if self._report is not None:
+            os.close(self._report)
+            self._report = None
+
+
+@contextlib.contextmanager
+def lifetime(name: str) -> Iterator[Lifetime]:
+    """Be the instance's process of this name: the instance's folder is the first argument of the command line.
+
+    Leaves the interpreter with EXIT_HOPELESS when `Hopeless` is raised inside.
+    """
+    instance = Instance.at(Path(sys.argv[1]))
+    with instance.claimed(name):
+        pid_file = instance.pid_file(name)
+        pid_file.claim()
+        try:
+            yield Lifetime(name, instance)
+        except* Hopeless as reasons:
+            for reason in leaves(reasons):
+                print(f"{name}: {reason}", file=sys.stderr, flush=True)
+            sys.exit(EXIT_HOPELESS)
+        finally:
+            pid_file.release()
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The exceptions in a group that are no groups themselves."""
+    for member in group.exceptions:
+        if isinstance(member, BaseExceptionGroup):
+            yield from leaves(member)
+        else:
+            yield member
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """Every module's log goes to standard error, which is the process's log file. Times are UTC."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=settings.log_level.upper(),
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    for chatty in ("httpx", "httpcore", "hypercorn.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+async def until_told_to_stop(serve: Callable[[], Awaitable[None]]) -> None:
+    """Run `serve` and cancel it at SIGTERM or SIGINT. Returns only then; `serve` returning early is a bug."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve)
+            async for _ in signals:
+                break
+            nursery.cancel_scope.cancel()
