@@ -70,8 +70,8 @@ class PodInputs:
 
     async def _environment(self, container: Container) -> dict[str, str]:
         env = {"HOSTNAME": self.pod.sandbox.hostname}
-        for source in container.env_from:
-            env |= await self._all_of(source)
+        for origin in container.env_from:
+            env |= await self._all_of(origin)
         for entry in container.env:
             if (source := entry.get("valueFrom")) is None:
                 env[entry["name"]] = expand(entry.get("value") or "", env)
@@ -89,17 +89,18 @@ class PodInputs:
 
     async def _value(self, container: Container, source: JsonObject) -> str | None:
         for kind in ("configMap", "secret"):
-            if (reference := source.get(kind + "KeyRef")) is not None:
+            if kind + "KeyRef" in source:
+                reference = source[kind + "KeyRef"]
                 optional = bool(reference.get("optional"))
                 data = await self._data(kind, reference["name"], optional)
                 if reference["key"] not in data and not optional:
                     raise InputError(f"couldn't find key {reference['key']} in {kind} {reference['name']}")
                 value = data.get(reference["key"])
                 return None if value is None else value.decode(errors="replace")
-        if (reference := source.get("fieldRef")) is not None:
-            return self._field(reference["fieldPath"])
-        if (reference := source.get("resourceFieldRef")) is not None:
-            return _resource(container, reference["resource"])
+        if "fieldRef" in source:
+            return self._field(source["fieldRef"]["fieldPath"])
+        if "resourceFieldRef" in source:
+            return _resource(container, source["resourceFieldRef"]["resource"])
         raise InputError(f"cannot read a variable from {', '.join(source)}")
 
     def _field(self, path: str) -> str:
@@ -127,10 +128,7 @@ class PodInputs:
         plain = plain_volume(raw)
         if plain is not None:
             return plain
-        if (projected := raw.get("projected")) is not None:
-            sources = projected.get("sources") or ()
-        else:
-            sources = (raw,)
+        sources = raw["projected"].get("sources") or () if "projected" in raw else (raw,)
         files: dict[str, tuple[bytes, int]] = {}
         for source in sources:
             files |= await self._files(raw["name"], source)
@@ -141,7 +139,8 @@ class PodInputs:
             items = fields.get("items") or ()
             return {i["path"]: (self._field(i["fieldRef"]["fieldPath"]).encode(), _FILE_MODE) for i in items}
         for kind in ("configMap", "secret"):
-            if (reference := source.get(kind)) is not None:
+            if kind in source:
+                reference = source[kind]
                 name = reference.get("name") or reference.get("secretName")
                 data = await self._data(kind, name, bool(reference.get("optional")))
                 return _chosen(kind, name, data, reference)

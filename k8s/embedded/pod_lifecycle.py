@@ -280,6 +280,8 @@ def _stops(pod: Pod, progress: Progress, deletion: Deletion | None) -> Iterator[
         if not known.running or _has_running_dependents(pod, progress, c.name):
             continue
         grace_s = stop_grace_s(pod, c, deletion)
+        if progress.verdict is not None and progress.verdict.grace_s is not None:
+            grace_s = min(grace_s, progress.verdict.grace_s)
         if known.stop_grace_s is None or grace_s < known.stop_grace_s:
             yield StopContainer(c.name, grace_s)
 

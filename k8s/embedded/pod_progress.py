@@ -35,10 +35,11 @@ class Sandbox(Enum):
 
 @frozen
 class Verdict:
-    """Why the node itself ends the pod: `status.reason` and `status.message`."""
+    """Why the node itself ends the pod: `status.reason` and `status.message`; `grace_s` shortens every stop timeout."""
 
     reason: str
     message: str
+    grace_s: float | None = None
 
 
 @frozen
