@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 import trio
 from attrs import field, frozen
 
+from engine.arn import Scope
 from engine.cluster import Cluster
 from engine.decision import Record
 from engine.observation import TaskObservation
@@ -110,16 +111,29 @@ class Snapshot:
 class SnapshotStore(Protocol):
     """Durable state. One writer; everything waiting goes into one transaction, in the order of submission."""
 
-    def submit(self, records: Iterable[Record]) -> Callable[[], Awaitable[None]]:
-        """Queue records for the next transaction, at once and without waiting.
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write until cancelled, then write what still waits, and close.
 
-        What it returns waits until they are durable, or raises StoreFailedError. Raises StoreFullError when the
-        queue is full.
+        Nothing else works before `started`. Raises StoreFailedError when a transaction cannot be committed: neither
+        it nor anything submitted after it is durable then.
         """
         ...
 
+    def submit(self, records: Sequence[Record], committed: Callable[[], None]) -> None:
+        """Queue records for the next transaction, at once and without waiting.
+
+        `committed` is called, in trio's thread and in the order of submission, once these records and everything
+        submitted before them are durable; at once, where there are no records and nothing waits. Never before
+        `submit` returns, otherwise; never at all when a transaction fails.
+        """
+        ...
+
+    async def room(self) -> None:
+        """Wait until the queue has room. A checkpoint only when it has none: whoever submits a lot asks first."""
+        ...
+
     async def load(self) -> Snapshot:
-        """All that is durable."""
+        """All that is durable, and all submitted before this call."""
         ...
 
     async def load_cluster(self, cluster_arn: str) -> Snapshot:
@@ -130,6 +144,13 @@ class SnapshotStore(Protocol):
         """A service's own record and its tasks."""
         ...
 
-    async def backup(self, path: Path) -> None:
-        """Write a complete, consistent copy to `path` without stopping writes."""
+    async def load_task_definitions(self, scope: Scope) -> Snapshot:
+        """The families and task definitions of an account in a region."""
+        ...
+
+    async def backup(self, now: datetime) -> Path:
+        """Write a complete, consistent copy of all submitted before this call where backups are kept.
+
+        Returns its path. Only the newest few are kept. Writes wait meanwhile.
+        """
         ...
