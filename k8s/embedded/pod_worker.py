@@ -80,6 +80,7 @@ class Surroundings:
     host_ports: HostPorts
     starts: trio.CapacityLimiter
     now: Callable[[], datetime]
+    told: Callable[[], None] = field(repr=False)  # told whenever the API server knows another pod's end
     forgotten: Callable[[PodWorker], None] = field(repr=False)  # told once nothing of a gone pod is left
 
 
@@ -153,6 +154,11 @@ class PodWorker:
         self._tell(container, "Warning", "Unhealthy", f"{kind} probe failed: {outcome.message}")
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anything of the pod was ever started, or is being started."""
+        return self.progress.starting or self.progress.sandbox is not Sandbox.NONE or bool(self.progress.containers)
+
+    @property
     def is_told(self) -> bool:
         """Whether the pod has ended and the API server knows how."""
         return self.progress.reported_end
@@ -179,6 +185,7 @@ class PodWorker:
         self._status = {key: value for key, value in status.items() if value is not None}
         if not self.progress.reported_end and status.get("phase") in ("Succeeded", "Failed"):
             self.progress = evolve(self.progress, reported_end=True)
+            self._around.told()
             self.poke()
 
     def poke(self) -> None:

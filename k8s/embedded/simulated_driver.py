@@ -13,7 +13,7 @@ Settings are annotations of the pod, `simulated.kecs.dev/<setting>` for all cont
     healthy-after-seconds  exec probes pass from then on (default 0); `never`
     log                    a text that it writes when it starts
 
-Without annotations, `true`, `false`, `exit N`, `sleep N` and `echo ...` (also in `sh -c`, also in a row) do as they say.
+Without annotations, `true`, `false`, `exit N`, `sleep N`, `echo ...` (also in `sh -c`, also in a row) do as they say.
 Nothing survives the process; a `SimulatedWorld` given to two drivers in turn stands for what survives in tests.
 """
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -59,6 +60,7 @@ class _Container:
     behaviour: Behaviour
     began_s: float
     kill_at_s: float = math.inf
+    ended: trio.Event = field(factory=trio.Event)
 
 
 @define(eq=False)
@@ -75,6 +77,7 @@ class SimulatedWorld:
 
     pods: dict[str, _Pod] = field(factory=dict)
     addresses_in_use: set[str] = field(factory=set)
+    with_logs: set[str] = field(factory=set)
     _next: Iterator[int] = field(factory=lambda: itertools.cycle(range(_ADDRESSES)))
 
     def address(self) -> str:
@@ -216,6 +219,7 @@ class SimulatedDriver:
             signal=signal,
             oom_killed=oom_killed,
         )
+        container.ended.set()
         for kind in ("end", "stop", "kill"):
             self._timers.cancel((uid, container.spec.name, kind))
         self._send.send_nowait(container.state)
@@ -248,11 +252,10 @@ class SimulatedDriver:
                 self._end(pod_uid, container, 137, 9)
             self.world.addresses_in_use.discard(pod.ip)
             pod.is_up = False
-            if any(c.behaviour.log for c in pod.containers.values()) and not keep_logs:
-                for container in pod.containers.values():
-                    for attempt in range(container.spec.attempt + 1):
-                        self.log_path(pod_uid, container.spec.name, attempt).unlink(missing_ok=True)
             del self.world.pods[pod_uid]
+        if not keep_logs and pod_uid in self.world.with_logs:
+            self.world.with_logs.discard(pod_uid)
+            shutil.rmtree(self._logs / pod_uid, ignore_errors=True)
 
     async def stop_all(self, grace_s: float) -> None:
         """See `Driver`."""
@@ -260,8 +263,8 @@ class SimulatedDriver:
             for name in list(pod.containers):
                 await self.stop_container(uid, name, grace_s)
         with trio.move_on_after(grace_s):
-            while any(c.state.phase is Phase.RUNNING for p in self.world.pods.values() for c in p.containers.values()):
-                await trio.sleep(0.01)
+            for container in [c for p in self.world.pods.values() for c in p.containers.values()]:
+                await container.ended.wait()
         for uid in list(self.world.pods):
             await self.remove_pod(uid, keep_logs=True)
 
@@ -289,8 +292,8 @@ class SimulatedDriver:
         *,
         stdin: bool = False,
         stdout: bool = True,
-        stderr: bool = True,
-        tty: bool = False,
+        stderr: bool = True,  # noqa: ARG002 - the port's; nothing is written there
+        tty: bool = False,  # noqa: ARG002 - the port's; there is no terminal
     ) -> AbstractAsyncContextManager[ExecSession]:
         """See `Driver`. `echo` and `cat` do as they say, other simple commands end as they say."""
         return self._exec(pod_uid, name, tuple(argv), stdin and stdout)
@@ -310,12 +313,14 @@ class SimulatedDriver:
 
     def log_path(self, pod_uid: str, name: str, attempt: int = 0) -> Path:
         """See `Driver`."""
-        return self._logs / f"{pod_uid}_{name}_{attempt}.log"
+        return self._logs / pod_uid / name / f"{attempt}.log"
 
     def _write_log(self, uid: str, spec: ContainerSpec, text: str) -> None:
         stamp = self._now().strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
-        self._logs.mkdir(parents=True, exist_ok=True)
-        with self.log_path(uid, spec.name, spec.attempt).open("a") as log:
+        path = self.log_path(uid, spec.name, spec.attempt)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.world.with_logs.add(uid)
+        with path.open("a") as log:
             log.writelines(f"{stamp} stdout F {line}\n" for line in text.splitlines())
 
 
@@ -357,7 +362,7 @@ class _SimulatedExec:
         await trio.lowlevel.checkpoint()
         self._send.close()
 
-    async def resize(self, columns: int, rows: int) -> None:
+    async def resize(self, columns: int, rows: int) -> None:  # noqa: ARG002 - the port's; there is no terminal
         """See `ExecSession`."""
         await trio.lowlevel.checkpoint()
 
