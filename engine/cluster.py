@@ -10,6 +10,7 @@ from rpds import HashTrieMap
 from engine.lifecycle import ClusterStatus
 from engine.tags import Tag
 from engine.task import Task
+from engine.task_definition import TaskDefinition
 
 
 @frozen
@@ -97,8 +98,22 @@ class Cluster:
 
 
 @frozen
+class ClientToken:
+    """What a client token of RunTask stands for: one request, and the tasks that it started."""
+
+    request_digest: str
+    task_arns: tuple[str, ...]
+
+
+@frozen
 class ClusterState:
-    """What a cluster actor owns. `cluster` is None before CreateCluster."""
+    """What a cluster actor owns. `cluster` is None before CreateCluster, and once a deleted one is forgotten.
+
+    `task_definitions` holds those of tasks that the orchestrator has not shown yet, so that they can be asked for
+    again. `client_tokens` is an index over `tasks`. Both are made from records by `cluster_turn.restore`.
+    """
 
     cluster: Cluster | None = None
     tasks: HashTrieMap[str, Task] = field(factory=HashTrieMap)  # by task ARN, tasks of no service
+    task_definitions: HashTrieMap[str, TaskDefinition] = field(factory=HashTrieMap)  # by ARN
+    client_tokens: HashTrieMap[str, ClientToken] = field(factory=HashTrieMap)

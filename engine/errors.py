@@ -14,6 +14,7 @@ class AwsError(Exception):
         self.code = code
         self.message = message
         self.status = status
+        self.resource_ids: tuple[str, ...] = ()  # ConflictException's `resourceIds`
 
 
 def cluster_not_found() -> AwsError:
@@ -29,6 +30,38 @@ def invalid_parameter(message: str) -> AwsError:
 def client_error(message: str) -> AwsError:
     """ECS's general refusal of an action or a resource id."""
     return AwsError("ClientException", message)
+
+
+def cluster_contains_services() -> AwsError:
+    """DeleteCluster while services of it are active."""
+    return AwsError("ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active.")
+
+
+def cluster_contains_tasks() -> AwsError:
+    """DeleteCluster while tasks of it are active."""
+    return AwsError("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
+
+
+def service_not_found() -> AwsError:
+    """The service does not exist."""
+    return AwsError("ServiceNotFoundException", "Service not found.")
+
+
+def service_not_active() -> AwsError:
+    """The service is DRAINING or INACTIVE."""
+    return AwsError("ServiceNotActiveException", "Service was not ACTIVE.")
+
+
+def task_not_found() -> AwsError:
+    """StopTask of a task that does not exist."""
+    return invalid_parameter("The referenced task was not found.")
+
+
+def conflict(message: str, resource_ids: tuple[str, ...] = ()) -> AwsError:
+    """RunTask with a client token that stands for another request."""
+    error = AwsError("ConflictException", message)
+    error.resource_ids = resource_ids
+    return error
 
 
 def unsupported(what: str) -> AwsError:

@@ -91,3 +91,62 @@ TASK_TRANSITIONS: Final[Mapping[TaskStatus, frozenset[TaskStatus]]] = {
     _T.STOPPED: frozenset({_T.DELETED}),
     _T.DELETED: frozenset(),
 }
+
+_ORDER: Final[Mapping[TaskStatus, int]] = {status: rank for rank, status in enumerate(TaskStatus)}
+
+STARTING: Final = frozenset({_T.PROVISIONING, _T.PENDING, _T.ACTIVATING})
+OCCUPYING: Final = STARTING | {_T.RUNNING}  # what `maximumPercent` counts
+ENDING: Final = frozenset({_T.DEACTIVATING, _T.STOPPING, _T.DEPROVISIONING})
+
+
+def is_before(one: TaskStatus, other: TaskStatus) -> bool:
+    """Whether a task passes through `one` before it comes to `other`."""
+    return _ORDER[one] < _ORDER[other]
+
+
+def path(current: TaskStatus, target: TaskStatus) -> tuple[TaskStatus, ...]:
+    """The statuses a task passes through from `current` (left out) to `target` (included), by the table.
+
+    On the way down none is skipped that the table allows; a task that never ran does not pass RUNNING.
+    Raises IllegalTransitionError when the table has no way.
+    """
+    steps: list[TaskStatus] = []
+    ends = _ORDER[target] > _ORDER[_T.RUNNING]
+    while current is not target:
+        following = [
+            status
+            for status in TASK_TRANSITIONS[current]
+            if _ORDER[status] <= _ORDER[target] and not (ends and _ORDER[status] <= _ORDER[_T.RUNNING])
+        ]
+        if not following:
+            raise IllegalTransitionError(f"a task cannot go from {current} to {target}")
+        current = min(following, key=_ORDER.__getitem__)
+        steps.append(current)
+    return tuple(steps)
+
+
+SERVICE_TRANSITIONS: Final[Mapping[ServiceStatus, frozenset[ServiceStatus]]] = {
+    ServiceStatus.ACTIVE: frozenset({ServiceStatus.DRAINING, ServiceStatus.INACTIVE}),
+    ServiceStatus.DRAINING: frozenset({ServiceStatus.INACTIVE}),
+    ServiceStatus.INACTIVE: frozenset(),
+}
+
+ROLLOUT_TRANSITIONS: Final[Mapping[RolloutState, frozenset[RolloutState]]] = {
+    RolloutState.IN_PROGRESS: frozenset({RolloutState.COMPLETED, RolloutState.FAILED}),
+    RolloutState.COMPLETED: frozenset({RolloutState.IN_PROGRESS}),  # a rollback makes it the primary one again
+    RolloutState.FAILED: frozenset(),
+}
+
+
+def checked_service(current: ServiceStatus, target: ServiceStatus) -> ServiceStatus:
+    """`target`, if a service may go there from `current`. Raises IllegalTransitionError."""
+    if target not in SERVICE_TRANSITIONS[current]:
+        raise IllegalTransitionError(f"a service cannot go from {current} to {target}")
+    return target
+
+
+def checked_rollout(current: RolloutState, target: RolloutState) -> RolloutState:
+    """`target`, if a deployment may go there from `current`. Raises IllegalTransitionError."""
+    if target not in ROLLOUT_TRANSITIONS[current]:
+        raise IllegalTransitionError(f"a deployment cannot go from {current} to {target}")
+    return target

@@ -1,4 +1,8 @@
-"""Tasks: how one is made, how what is seen of it becomes its status, why it was stopped."""
+"""Tasks and their containers: the records.
+
+How one is made is in `engine.launch`; how what is seen of it becomes its status, and why it stopped, in
+`engine.progress`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from datetime import datetime
 
 from attrs import frozen
 
-from engine.container_definition import SharingStrategy
+from engine.container_definition import PortMapping, SharingStrategy
 from engine.lifecycle import DesiredStatus, HealthStatus, StopCode, TaskStatus
 from engine.network import Attachment, NetworkBinding, NetworkConfiguration, NetworkInterface
 from engine.overrides import TaskOverride
@@ -49,6 +53,12 @@ class Container:
     gpu_sharing_strategy: SharingStrategy | None = None
     # KECS's own, not part of the API's shape:
     essential: bool = True
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    health_grace_s: int | None = (
+        None  # without a pass for so long after its start it is UNHEALTHY; None: no health check
+    )
+    published_ports: tuple[PortMapping, ...] = ()  # what its network bindings show once it has an address
 
 
 @frozen
@@ -107,6 +117,7 @@ class Task:
     client_token: str | None = None
     request_digest: str | None = None  # of the RunTask that made it: a client token stands for one request
     asked_at: datetime | None = None  # when the orchestrator was first asked for it
+    stop_timeout_s: int = 30  # the longest of its containers'
     observed: bool = False  # whether the orchestrator has ever shown it
 
     @property

@@ -120,6 +120,8 @@ class TaskDefinition:
     delete_requested_at: datetime | None = None
     registered_by: str | None = None
     tags: tuple[Tag, ...] = ()
+    # KECS's own, not part of the API's shape:
+    forget_at: datetime | None = None  # when a deleted revision that nothing uses is dropped
 
     @property
     def arn(self) -> str:

@@ -1,0 +1,242 @@
+"""How what is seen of a task becomes its status, and why it was stopped.
+
+Every function takes a task and returns the next one, with the effects that follow; the task itself is returned,
+the same object, when nothing changed. Observations are levels: repeating one changes nothing, a late one never leads
+back. The order of statuses is the table in `engine.lifecycle`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+
+from attrs import evolve
+
+from engine.addresses import attached, bindings, detached, interfaces
+from engine.decision import Effect, ReleaseTask, StopTask, WakeAt
+from engine.health import container_health, health_deadline, task_health
+from engine.lifecycle import DesiredStatus, StopCode, TaskStatus, is_before, path
+from engine.observation import ContainerObservation, Phase, TaskObservation
+from engine.task import Container, Task
+
+Step: TypeAlias = tuple[Task, tuple[Effect, ...]]
+
+REMEMBERED: Final = timedelta(hours=1)  # how long a stopped task stays describable
+ESSENTIAL_EXITED: Final = "Essential container in task exited"
+LOST: Final = "Task is no longer known to the capacity that it ran on"
+STOPPED_OUTSIDE: Final = "Task was stopped outside of Amazon ECS"
+NEVER_STARTED: Final = "Task failed to start"
+
+
+def observe(task: Task, seen: TaskObservation, now: datetime, complete: bool = False) -> Step:
+    """The task after an observation of it. `complete`: it comes from a listing of all there is."""
+    if task.last_status is TaskStatus.STOPPED:
+        return task, _leftovers(task, seen, complete)
+    if seen.phase is Phase.GONE:
+        return lose(task, now), ()
+    after = _judged(_with_containers(task, seen, now), seen)
+    after = _advanced(after, _status(after, seen), now)
+    return _unless_equal(task, after), _consequences(after, seen)
+
+
+def request_stop(task: Task, code: StopCode, reason: str) -> Step:
+    """The task, asked to stop. A task that is already to stop keeps its code and reason."""
+    if task.desired_status is DesiredStatus.STOPPED:
+        return task, ()
+    return _to_stop(task, code, reason), (StopTask(task.task_arn, task.stop_timeout_s, reason),)
+
+
+def refuse_start(task: Task, reason: str, now: datetime) -> Task:
+    """The task, when the orchestrator will never take it."""
+    if task.last_status is TaskStatus.STOPPED:
+        return task
+    return _advanced(_to_stop(task, StopCode.TASK_FAILED_TO_START, reason), TaskStatus.STOPPED, now)
+
+
+def lose(task: Task, now: datetime) -> Task:
+    """The task, when nothing of it is left and nothing more will be told: its exit codes are unknown."""
+    if task.last_status is TaskStatus.STOPPED:
+        return task
+    return _advanced(_to_stop(task, StopCode.TERMINATION_NOTICE, LOST), TaskStatus.STOPPED, now)
+
+
+def pass_time(task: Task, now: datetime) -> Task:
+    """The task when time alone may have made it unhealthy."""
+    containers = tuple(
+        evolve(container, health_status=container_health(container, False, now))
+        if (deadline := health_deadline(container)) is not None and deadline <= now
+        else container
+        for container in task.containers
+    )
+    return _unless_equal(task, evolve(task, containers=containers, health_status=task_health(containers)))
+
+
+def next_deadline(task: Task) -> datetime | None:
+    """When `pass_time` may next change the task, or it may be forgotten."""
+    if task.stopped_at is not None:
+        return task.stopped_at + REMEMBERED
+    if task.desired_status is DesiredStatus.STOPPED:
+        return None
+    return min((when for container in task.containers if (when := health_deadline(container))), default=None)
+
+
+def may_be_forgotten(task: Task, now: datetime) -> bool:
+    """Whether a stopped task has been remembered for long enough."""
+    return task.stopped_at is not None and task.stopped_at + REMEMBERED <= now
+
+
+def _leftovers(task: Task, seen: TaskObservation, complete: bool) -> tuple[Effect, ...]:
+    """What to do about something that is still there of a task whose end is recorded."""
+    if seen.phase is Phase.GONE:
+        return ()
+    if seen.phase is Phase.ENDED:
+        return (ReleaseTask(task.task_arn),) if complete or not task.observed else ()
+    return () if seen.stopping else (StopTask(task.task_arn, task.stop_timeout_s, "its end is recorded"),)
+
+
+def _with_containers(task: Task, seen: TaskObservation, now: datetime) -> Task:
+    by_name = {container.name: container for container in seen.containers}
+    containers = tuple(
+        _container(task, container, by_name[container.name], seen.ip, now) if container.name in by_name else container
+        for container in task.containers
+    )
+    return evolve(
+        task,
+        containers=containers,
+        health_status=task_health(containers),
+        attachments=attached(task, seen.ip) if seen.ip else task.attachments,
+        observed=True,
+    )
+
+
+def _container(
+    task: Task, container: Container, seen: ContainerObservation, ip: str | None, now: datetime
+) -> Container:
+    if container.last_status == "STOPPED":
+        return container
+    status = "STOPPED" if seen.ended else "RUNNING" if seen.running else container.last_status
+    after = evolve(
+        container,
+        last_status=status,
+        exit_code=seen.exit_code,
+        reason=seen.reason,
+        runtime_id=seen.runtime_id or container.runtime_id,
+        image_digest=seen.image_digest or container.image_digest,
+        started_at=container.started_at or seen.started_at,
+        finished_at=seen.finished_at,
+        network_interfaces=interfaces(task, ip) if ip else container.network_interfaces,
+        network_bindings=bindings(container, ip) if ip and seen.running else container.network_bindings,
+    )
+    return evolve(after, health_status=container_health(after, seen.ready, now)) if status == "RUNNING" else after
+
+
+def _judged(task: Task, seen: TaskObservation) -> Task:
+    """The task, to be stopped if what was seen means its end."""
+    if task.desired_status is DesiredStatus.STOPPED:
+        return task
+    if seen.ended_because is not None:
+        return _to_stop(task, StopCode.TERMINATION_NOTICE, seen.ended_because)
+    if seen.start_error is not None:
+        return _to_stop(task, StopCode.TASK_FAILED_TO_START, seen.start_error)
+    if any(container.essential and _ran(container) and _ended(container) for container in task.containers):
+        return _to_stop(task, StopCode.ESSENTIAL_CONTAINER_EXITED, ESSENTIAL_EXITED)
+    if seen.phase is Phase.ENDED:
+        return _to_stop(task, StopCode.TASK_FAILED_TO_START, NEVER_STARTED)
+    if seen.stopping:
+        return _to_stop(task, StopCode.TERMINATION_NOTICE, STOPPED_OUTSIDE)
+    return task
+
+
+def _to_stop(task: Task, code: StopCode, reason: str) -> Task:
+    if task.desired_status is DesiredStatus.STOPPED:
+        return task
+    return evolve(
+        task, desired_status=DesiredStatus.STOPPED, stop_code=code, stopped_reason=reason, version=task.version + 1
+    )
+
+
+def _status(task: Task, seen: TaskObservation) -> TaskStatus:
+    """The status that what was seen stands for; the task goes there unless it is past it."""
+    if seen.phase is Phase.ENDED:
+        return TaskStatus.STOPPED
+    ending = task.desired_status is DesiredStatus.STOPPED
+    if ending and (seen.stopping or any(container.essential and _ended(container) for container in task.containers)):
+        provisioning = task.last_status is TaskStatus.PROVISIONING
+        return TaskStatus.DEPROVISIONING if provisioning else TaskStatus.STOPPING
+    if seen.phase is Phase.RUNNING:
+        return TaskStatus.RUNNING if all(map(_ran, task.containers)) else TaskStatus.ACTIVATING
+    return TaskStatus.PENDING if seen.phase is Phase.PLACED else task.last_status
+
+
+def _ran(container: Container) -> bool:
+    return container.last_status == "RUNNING" or container.started_at is not None or container.exit_code is not None
+
+
+def _ended(container: Container) -> bool:
+    return container.last_status == "STOPPED"
+
+
+def _advanced(task: Task, target: TaskStatus, now: datetime) -> Task:
+    """The task at `target`, by way of every status between; itself when it is there or past it."""
+    if not is_before(task.last_status, target):
+        return task
+    if (
+        target is TaskStatus.STOPPED
+        and is_before(task.last_status, TaskStatus.RUNNING)
+        and all(map(_ran, task.containers))
+    ):
+        task = _advanced(task, TaskStatus.RUNNING, now)
+    for status in path(task.last_status, target):
+        task = _entered(evolve(task, last_status=status, version=task.version + 1), now)
+    return task
+
+
+def _entered(task: Task, now: datetime) -> Task:
+    """The task with what ECS notes on entering its new status."""
+    match task.last_status:
+        case TaskStatus.PENDING:
+            pulled = _not_after_start(task, now)
+            return evolve(task, pull_started_at=pulled, connectivity="CONNECTED", connectivity_at=now)
+        case TaskStatus.ACTIVATING:
+            return evolve(task, pull_stopped_at=_not_after_start(task, now))
+        case TaskStatus.RUNNING:
+            started = [container.started_at for container in task.containers if container.started_at]
+            return evolve(task, started_at=_between(task.created_at, max(started, default=now), now))
+        case TaskStatus.STOPPING:
+            return evolve(task, stopping_at=now)
+        case TaskStatus.DEPROVISIONING if any(map(_ran, task.containers)):
+            finished = [container.finished_at for container in task.containers if container.finished_at]
+            return evolve(task, execution_stopped_at=_between(task.created_at, max(finished, default=now), now))
+        case TaskStatus.STOPPED:
+            containers = tuple(evolve(container, last_status="STOPPED") for container in task.containers)
+            return evolve(task, stopped_at=now, containers=containers, attachments=detached(task.attachments))
+    return task
+
+
+def _not_after_start(task: Task, now: datetime) -> datetime:
+    """A time of the image pull: before the first container started."""
+    started = [container.started_at for container in task.containers if container.started_at]
+    return _between(task.created_at, min(started, default=now), now)
+
+
+def _between(earliest: datetime | None, when: datetime, latest: datetime) -> datetime:
+    return min(max(when, earliest or when), latest)
+
+
+def _consequences(task: Task, seen: TaskObservation) -> tuple[Effect, ...]:
+    if task.last_status is TaskStatus.STOPPED:
+        return (ReleaseTask(task.task_arn),)
+    if task.desired_status is DesiredStatus.STOPPED:
+        return () if seen.stopping else (StopTask(task.task_arn, task.stop_timeout_s, task.stopped_reason or ""),)
+    deadline = next_deadline(task)
+    return (WakeAt(deadline),) if deadline is not None else ()
+
+
+def _unless_equal(before: Task, after: Task) -> Task:
+    return before if before == after else after
+
+
+def should_be_listed(task: Task, taken_at: datetime | None) -> bool:
+    """Whether a complete listing taken at `taken_at` shows the task, if the world has it."""
+    asked = task.asked_at
+    return task.last_status is not TaskStatus.STOPPED and (taken_at is None or asked is None or asked < taken_at)
