@@ -11,6 +11,7 @@ from actors.ports import SnapshotStore
 from actors.registry import Registry
 from actors.views import Views
 from engine.task import Task
+from engine.task_definition import TaskDefinition
 
 
 @frozen
@@ -20,6 +21,13 @@ class Surroundings:
     registry: Registry
     store: SnapshotStore
     views: Views
+
+
+def definitions_of(tasks: Iterable[Task], views: Views, others: Iterable[str] = ()) -> tuple[TaskDefinition, ...]:
+    """The task definitions that tasks name, and those of `others` by ARN, as far as they are still there."""
+    named = {task.task_definition_arn for task in tasks} | set(others)
+    found = (views.task_definition(arn) for arn in sorted(named))
+    return tuple(definition for definition in found if definition is not None)
 
 
 def tasks_by_status(tasks: Iterable[Task]) -> Mapping[str, int]:

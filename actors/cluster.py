@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from attrs import evolve, frozen
-from rpds import HashTrieMap
 
-from actors.behaviours import Surroundings, tasks_by_status
+from actors.behaviours import Surroundings, definitions_of, tasks_by_status
 from actors.registry import SERVICE, Address
+from actors.views import Views
 from engine.cluster import Cluster, ClusterState
-from engine.cluster_turn import decide
+from engine.cluster_turn import decide, restore
 from engine.commands import ClusterCommand, DeleteCluster
 from engine.decision import Decision, StartRefused, TasksObserved, Tick
 from engine.lifecycle import ServiceStatus, TaskStatus
@@ -21,9 +21,9 @@ from engine.task import Task
 ClusterMessage = ClusterCommand | TasksObserved | StartRefused | Tick
 
 
-def restored(cluster: Cluster | None, tasks: Iterable[Task]) -> ClusterState:
-    """The state that these records are the snapshot of."""
-    return ClusterState(cluster, HashTrieMap({task.task_arn: task for task in tasks}))
+def restored(cluster: Cluster | None, tasks: Sequence[Task], views: Views) -> ClusterState:
+    """The state that these records are the snapshot of; the task definitions it needs are taken from `views`."""
+    return restore(cluster, tasks, definitions_of(tasks, views))
 
 
 @frozen
@@ -47,7 +47,7 @@ class ClusterBehaviour:
     async def restore(self) -> ClusterState:
         """The state as it was made durable last."""
         snapshot = await self.surroundings.store.load_cluster(self.address.arn)
-        return restored(next(iter(snapshot.clusters), None), snapshot.tasks)
+        return restored(next(iter(snapshot.clusters), None), snapshot.tasks, self.surroundings.views)
 
     def is_vacant(self, state: ClusterState) -> bool:
         """Whether there is no cluster (any more)."""

@@ -294,7 +294,7 @@ class ControlPlane:
             return
         if orphan.phase == Phase.ENDED:
             self._effects.submit(None, ReleaseTask(orphan.task_arn))
-        else:
+        elif not orphan.stopping:
             self._effects.submit(None, StopTask(orphan.task_arn, ORPHAN_GRACE_S, "nobody remembers this task"))
 
     def _report(self, actor: Actor[Any]) -> ActorReport:
@@ -339,7 +339,7 @@ def _states(snapshot: Snapshot, views: Views) -> Iterator[tuple[Address, Any]]:
             ),
         )
     for each in snapshot.clusters:
-        yield cluster_address(each.cluster_arn), cluster.restored(each, tasks[each.cluster_arn])
+        yield cluster_address(each.cluster_arn), cluster.restored(each, tasks[each.cluster_arn], views)
     for held in snapshot.services:
         yield service_address(held.service_arn), service.restored(held, tasks[held.service_arn], views)
 

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from attrs import evolve, frozen
-from rpds import HashTrieMap
 
-from actors.behaviours import Surroundings, tasks_by_status
+from actors.behaviours import Surroundings, definitions_of, tasks_by_status
 from actors.registry import Address, cluster_address
 from actors.views import Views
 from engine.commands import CreateService, ServiceCommand
 from engine.decision import Decision, StartRefused, TasksObserved, Tick
 from engine.errors import cluster_not_found
 from engine.service import Service, ServiceState
-from engine.service_turn import decide
+from engine.service_turn import decide, restore
 from engine.task import Task
 
 ServiceMessage = ServiceCommand | TasksObserved | StartRefused | Tick
 
 
-def restored(service: Service | None, tasks: Iterable[Task], views: Views) -> ServiceState:
+def restored(service: Service | None, tasks: Sequence[Task], views: Views) -> ServiceState:
     """The state that these records are the snapshot of; the task definitions it needs are taken from `views`."""
-    tasks = tuple(tasks)
-    named = {task.task_definition_arn for task in tasks}
-    if service is not None:
-        named.update(deployment.task_definition for deployment in service.deployments)
-    found = {arn: views.task_definition(arn) for arn in named}
-    return ServiceState(
-        service,
-        HashTrieMap({task.task_arn: task for task in tasks}),
-        HashTrieMap({arn: definition for arn, definition in found.items() if definition is not None}),
-    )
+    deployed = () if service is None else (deployment.task_definition for deployment in service.deployments)
+    return restore(service, tasks, definitions_of(tasks, views, deployed))
 
 
 @frozen
