@@ -33,6 +33,7 @@ BODY_LIMIT: Final = 4 * 1024 * 1024
 _log = logging.getLogger(__name__)
 _FORM = "application/x-www-form-urlencoded"
 _UNKNOWN = "Unknown"
+_KEPT_CONTEXTS = 1000
 
 
 @frozen
@@ -73,6 +74,7 @@ class Endpoint:
         self._renderer = Renderer(self._model, control_plane.views)
         self._validation = Validation(self._model, classes(self._model))
         self._operations: dict[str, _Operation] = {}
+        self._contexts: dict[Scope, Context] = {}
         self.figures = figures or RequestFigures()
 
     def answer(self, request: Request) -> Outcome:
@@ -112,7 +114,13 @@ class Endpoint:
         return answer
 
     def _context(self, scope: Scope) -> Context:
-        return Context(self._control_plane, self._views, self._renderer, scope)
+        context = self._contexts.get(scope)
+        if context is None:
+            if len(self._contexts) >= _KEPT_CONTEXTS:
+                self._contexts.clear()
+            context = Context(self._control_plane, self._views, self._renderer, scope)
+            self._contexts[scope] = context
+        return context
 
     def _named(self, request: Request, credentials: Credentials) -> str:
         """The name of the operation that is asked for, known or not. Raises AwsError when it is not one of ECS."""

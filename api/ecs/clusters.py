@@ -72,7 +72,7 @@ def list_clusters(context: Context, members: Members) -> bytes:
         clusters = context.views.clusters(context.scope, after, limit)
         return [(cluster.cluster_arn, cluster.status == ClusterStatus.ACTIVE) for cluster in clusters]
 
-    arns, token = pages.filtered(f"clusters {context.scope}", members, fetch)
+    arns, token = pages.filtered(("clusters", context.scope), members, fetch)
     return context.renderer.listing("ListClusters", token, cluster_arns=arns)
 
 

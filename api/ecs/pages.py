@@ -16,6 +16,9 @@ from engine.errors import AwsError, invalid_parameter
 
 Fetch: TypeAlias = "Callable[[str | None, int], list[tuple[str, bool]]]"
 
+Listing: TypeAlias = "tuple[object, ...]"
+"""What names a list and its filters: a token is good for the list it came from only."""
+
 _DIGEST_BYTES = 9
 
 
@@ -27,13 +30,13 @@ def page_size(members: Mapping[str, Any], default: int = 100, most: int = 100) -
     return size
 
 
-def token(listing: str, last: str) -> str:
+def token(listing: Listing, last: str) -> str:
     """The token for the page after the one that ended with `last` in the list that `listing` names."""
     key = last.encode()
     return base64.urlsafe_b64encode(_digest(listing, key) + key).decode()
 
 
-def after(listing: str, members: Mapping[str, Any]) -> str | None:
+def after(listing: Listing, members: Mapping[str, Any]) -> str | None:
     """The key after which the page begins, None for the first page. Raises InvalidParameterException."""
     text: str | None = members.get("next_token")
     if not text:
@@ -49,7 +52,7 @@ def after(listing: str, members: Mapping[str, Any]) -> str | None:
 
 
 def filtered(
-    listing: str, members: Mapping[str, Any], fetch: Fetch, default: int = 100
+    listing: Listing, members: Mapping[str, Any], fetch: Fetch, default: int = 100
 ) -> tuple[list[str], str | None]:
     """A page of keys, and the token of the next page (None: there is none).
 
@@ -70,8 +73,8 @@ def filtered(
             return page, None
 
 
-def _digest(listing: str, key: bytes) -> bytes:
-    return blake2b(listing.encode() + b"\0" + key, digest_size=_DIGEST_BYTES).digest()
+def _digest(listing: Listing, key: bytes) -> bytes:
+    return blake2b(repr(listing).encode() + b"\0" + key, digest_size=_DIGEST_BYTES).digest()
 
 
 def _invalid() -> AwsError:

@@ -77,7 +77,7 @@ def list_services(context: Context, members: Members) -> bytes:
             for service in context.views.services(cluster_arn, after, limit)
         ]
 
-    listing = f"services {cluster_arn} {launch_type} {strategy}"
+    listing = ("services", cluster_arn, launch_type, strategy)
     arns, token = pages.filtered(listing, members, fetch, default=_DEFAULT_PAGE)
     return context.renderer.listing("ListServices", token, service_arns=arns)
 

@@ -67,7 +67,7 @@ def list_task_definitions(context: Context, members: Members) -> bytes:
         arns = context.views.task_definitions(context.scope, family, status, descending, after, limit)
         return [(arn, True) for arn in arns]
 
-    listing = f"task definitions {context.scope} {family} {status} {descending}"
+    listing = ("task definitions", context.scope, family, status, descending)
     arns, token = pages.filtered(listing, members, fetch)
     return context.renderer.listing("ListTaskDefinitions", token, task_definition_arns=arns)
 
@@ -81,7 +81,7 @@ def list_task_definition_families(context: Context, members: Members) -> bytes:
     def fetch(after: str | None, limit: int) -> list[tuple[str, bool]]:
         return [(name, True) for name in context.views.families(context.scope, prefix, wanted, after, limit)]
 
-    families, token = pages.filtered(f"families {context.scope} {prefix} {status}", members, fetch)
+    families, token = pages.filtered(("families", context.scope, prefix, status), members, fetch)
     return context.renderer.listing("ListTaskDefinitionFamilies", token, families=families)
 
 

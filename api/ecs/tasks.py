@@ -63,14 +63,14 @@ def list_tasks(context: Context, members: Members) -> bytes:
     """ListTasks: those meant to run, unless another desired status is asked for."""
     cluster_arn = context.active_cluster(members).cluster_arn
     chosen = TaskFilter(
-        desired_status=DesiredStatus(members.get("desired_status", DesiredStatus.RUNNING)),
+        desired_status=DesiredStatus(members.get("desired_status", "RUNNING")),
         family=members.get("family"),
         service_name=_service_name(context, cluster_arn, members.get("service_name")),
         started_by=members.get("started_by"),
         launch_type=members.get("launch_type"),
         container_instance=members.get("container_instance"),
     )
-    listing = f"tasks {cluster_arn} {chosen}"
+    listing = ("tasks", cluster_arn, chosen)
     size = pages.page_size(members)
     arns, last = context.views.task_page(cluster_arn, chosen, pages.after(listing, members), size)
     token = None if last is None else pages.token(listing, last)
