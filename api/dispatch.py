@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
 
-from actors.instance import ControlPlane
 from actors.mailbox import ActorStopped, DeadlineExceeded, Overloaded
 from api.ecs.context import Context, Read, Write
 from api.ecs.operations import READS, WRITES
@@ -26,6 +25,10 @@ from api.protocol.faults import Answer
 from api.protocol.validation import Validation
 from engine.arn import Scope
 from engine.errors import AwsError, unsupported
+
+if TYPE_CHECKING:
+    from actors.instance import ControlPlane
+
 
 BODY_LIMIT: Final = 4 * 1024 * 1024
 """The longest request body, in bytes. ECS's own limits are far below."""

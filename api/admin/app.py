@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from actors.instance import ControlPlane
 from api.admin import inspector, metrics
 from api.admin.answers import json_answer
 from api.admin.readiness import Readiness
 from api.metrics import RequestFigures
+
+if TYPE_CHECKING:
+    from actors.instance import ControlPlane
 
 
 def create_admin_app(

@@ -5,14 +5,16 @@ It shows what `ControlPlane.inspect` reports and nothing else; a report names no
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from quart import Blueprint, Response
 
-from actors.instance import ActorReport, ControlPlane
 from actors.registry import parse_address
 from api.admin.answers import json_answer
+
+if TYPE_CHECKING:
+    from actors.instance import ActorReport, ControlPlane
 
 
 def routes(control_plane: ControlPlane) -> Blueprint:
@@ -36,7 +38,7 @@ def routes(control_plane: ControlPlane) -> Blueprint:
 
 
 def _shown(report: ActorReport) -> dict[str, Any]:
-    fields = {field.name: getattr(report, field.name) for field in attrs.fields(ActorReport)}
+    fields = {field.name: getattr(report, field.name) for field in attrs.fields(type(report))}
     fields["state"] = dict(report.state)
     fields["last_messages"] = [{"message": name, "at": moment} for name, moment in report.last_messages]
     return fields

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import psutil
 from prometheus_client.core import (
@@ -19,8 +19,11 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from actors.instance import ControlPlane
 from api.metrics import BUCKETS_S, Latency, RequestFigures
+
+if TYPE_CHECKING:
+    from actors.instance import ControlPlane
+
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 Collect: TypeAlias = Callable[[], Iterable[Metric]]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import frozen
 
-from actors.instance import ControlPlane
 from actors.registry import Address, cluster_address, service_address, task_definitions_address
 from actors.views import Views
 from api.ecs import names
@@ -18,6 +17,10 @@ from engine.errors import AwsError, client_error, cluster_not_found
 from engine.lifecycle import ClusterStatus
 from engine.service import Service
 from engine.task_definition import TaskDefinition
+
+if TYPE_CHECKING:
+    from actors.instance import ControlPlane
+
 
 Members: TypeAlias = Mapping[str, Any]
 """A request's members: snake_case names, engine values, only those that were given."""
