@@ -7,8 +7,9 @@ no tasks: what is true is in the API server. It never logs a pod's spec, which h
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -56,7 +57,7 @@ class KubernetesOrchestrator:
             observe([seen for pod in listed if (seen := observation(pod)) is not None], True, asked_at)
 
         def on_events(events: Sequence[JsonObject]) -> None:
-            if latest := _latest(events):
+            if latest := latest_observations(events):
                 observe(latest, False, self._now())
 
         reflector = Reflector(self._client, _ALL_PODS, on_list, on_events, params=self._selector, now=self._now)
@@ -117,10 +118,10 @@ class KubernetesOrchestrator:
             while await self._release_all(_ALL_PODS):  # noqa: ASYNC110  an API server has no event to wait for
                 await trio.sleep(0.02)
             listed = await self._ask("GET", _NAMESPACES, None, "list the namespaces", params=self._selector)
-            async with trio.open_nursery() as nursery:
-                for namespace in listed["items"]:
-                    path = f"{_NAMESPACES}/{namespace['metadata']['name']}"
-                    nursery.start_soon(self._ignoring_missing, "DELETE", path, None, "remove a namespace")
+            paths = [f"{_NAMESPACES}/{namespace['metadata']['name']}" for namespace in listed["items"]]
+            await _side_by_side(
+                partial(self._ignoring_missing, "DELETE", path, None, "remove a namespace") for path in paths
+            )
             return
         raise UnavailableError("the pods of this instance are still there after 30 seconds")
 
@@ -128,19 +129,7 @@ class KubernetesOrchestrator:
         """Release every pod of ours in a list; how many there were."""
         listed = await self._ask("GET", path, None, "list the pods", params=self._selector)
         tasks = [seen.task_arn for pod in listed["items"] if (seen := observation(pod)) is not None]
-        failures: list[PortError] = []
-
-        async def release(task_arn: str) -> None:
-            try:
-                await self.release_task(task_arn)
-            except PortError as error:
-                failures.append(error)
-
-        async with trio.open_nursery() as nursery:
-            for task_arn in tasks:
-                nursery.start_soon(release, task_arn)
-        if failures:
-            raise failures[0]
+        await _side_by_side(partial(self.release_task, task_arn) for task_arn in tasks)
         return len(tasks)
 
     async def _ensure_namespace(self, namespace: str, cluster_arn: str) -> None:
@@ -189,7 +178,24 @@ class KubernetesOrchestrator:
             raise _port_error(error, what) from error
 
 
-def _latest(events: Iterable[JsonObject]) -> list[TaskObservation]:
+async def _side_by_side(calls: Iterable[Callable[[], Awaitable[object]]]) -> None:
+    """Make all calls, each whatever becomes of the others; then raise the first PortError, if there was one."""
+    failures: list[PortError] = []
+
+    async def make(call: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await call()
+        except PortError as error:
+            failures.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            nursery.start_soon(make, call)
+    if failures:
+        raise failures[0]
+
+
+def latest_observations(events: Iterable[JsonObject]) -> list[TaskObservation]:
     """The newest observation of each task, in the order in which the tasks were last seen."""
     latest: dict[str, TaskObservation] = {}
     for event in events:

@@ -112,9 +112,6 @@ def _resources(definition: ContainerDefinition, task: Task, task_definition: Tas
     if memory:
         limits["memory"] = f"{max(memory, reservation)}Mi"
     requests["memory"] = f"{reservation}Mi"
-    for requirement in definition.resource_requirements or ():
-        if requirement.type == "GPU" and requirement.value:
-            limits["nvidia.com/gpu"] = requests["nvidia.com/gpu"] = requirement.value
     return {"limits": limits, "requests": requests} if limits else {"requests": requests}
 
 

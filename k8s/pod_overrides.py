@@ -19,7 +19,7 @@ def overridden(definitions: Iterable[ContainerDefinition], overrides: TaskOverri
 def _applied(definition: ContainerDefinition, override: ContainerOverride) -> ContainerDefinition:
     changes = {
         name: value
-        for name in ("command", "cpu", "memory", "memory_reservation", "environment_files", "resource_requirements")
+        for name in ("command", "cpu", "memory", "memory_reservation")
         if (value := getattr(override, name)) is not None
     }
     if override.environment is not None:

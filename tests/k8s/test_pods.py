@@ -156,7 +156,7 @@ def test_overrides_replace_the_command_and_merge_the_environment() -> None:
         ),
     ],
 )
-def test_sizes(container: dict[str, int], task: dict[str, str], expected: dict[str, Any]) -> None:
+def test_sizes(container: dict[str, Any], task: dict[str, Any], expected: dict[str, Any]) -> None:
     assert _container(evolve(_WEB, **container), **task)["resources"] == expected
 
 

@@ -290,7 +290,7 @@ class LossyServer:
     def _choice(self) -> int:
         return next(self.choices, 0)
 
-    async def request(self, method: str, path: str, *, params: Mapping[str, str], **_: Any) -> JsonObject:
+    async def request(self, method: str, path: str, *, params: Mapping[str, str], **more: Any) -> JsonObject:
         await trio.sleep(0.01)
         match self._choice():
             case 1:
@@ -300,11 +300,11 @@ class LossyServer:
             case 3:
                 raise GONE
         version, _, start = params.get("continue", f"{self.version}/").partition("/")
-        names = sorted(name for name in self.things_at(int(version)) if name > start)
         at = self.things_at(int(version))
+        names = sorted(name for name in at if name > start)
         page, rest = names[:2], names[2:]
-        metadata = {"resourceVersion": version} | ({"continue": f"{version}/{page[-1]}"} if rest else {})
-        return {"metadata": metadata, "items": [_thing(name, int(at[name])) for name in page]}
+        listed = {"resourceVersion": version} | ({"continue": f"{version}/{page[-1]}"} if rest else {})
+        return {"metadata": listed, "items": [_thing(name, int(at[name])) for name in page]}
 
     @asynccontextmanager
     async def stream(
