@@ -1,0 +1,216 @@
+"""From the node's specs to what a shim takes: pure but for looking at host paths and writing a pod's own files."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, frozen
+
+from k8s.embedded.driver import (
+    ContainerSpec,
+    DriverError,
+    EmptyDir,
+    Failure,
+    Files,
+    HostPath,
+    PodSpec,
+    Volume,
+)
+from k8s.embedded.process.limits import Cgroups
+
+NO_COMMAND = (
+    "the process driver cannot pull images: give the container a command (or entryPoint) that exists on this machine, "
+    "or use a runtime with images"
+)
+# Docker's default set: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW,
+# SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP
+DEFAULT_CAPABILITIES = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31))
+ALL_CAPABILITIES = (1 << 64) - 1
+_CAPABILITY_NAMES = """
+    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
+    NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
+    SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
+    MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
+"""
+CAPABILITIES = {name: number for number, name in enumerate(_CAPABILITY_NAMES.split())}
+
+
+class RefusedError(DriverError):
+    """A container's spec cannot be met. `failure` is the kubelet's word for it."""
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
+@frozen
+class Machine:
+    """What a pod can have on this machine, as the zygote found out."""
+
+    own_network: bool
+    own_processes: bool
+    own_mounts: bool
+    may_change_user: bool
+    default_user: str  # of containers that name none
+    home: str | None = None  # in place of the user's own, where the user is root in a user namespace only
+
+
+def capability_mask(spec: ContainerSpec) -> int | None:
+    """The capabilities that a container keeps; None: all that the node has. Raises RefusedError."""
+    if spec.privileged:
+        return None
+    mask = DEFAULT_CAPABILITIES
+    for names, add in ((spec.capabilities_add, True), (spec.capabilities_drop, False)):
+        for name in names:
+            bits = _capability_bits(name)
+            mask = mask | bits if add else mask & ~bits
+    return mask
+
+
+def _capability_bits(name: str) -> int:
+    plain = name.upper().removeprefix("CAP_")
+    if plain == "ALL":
+        return ALL_CAPABILITIES
+    if plain not in CAPABILITIES:
+        raise RefusedError(Failure.CREATE, f"invalid capability: {name}")
+    return 1 << CAPABILITIES[plain]
+
+
+@frozen
+class Surroundings:
+    """What of a pod a container's description needs; kept in the shim's record, for containers that start later."""
+
+    uid: str
+    hostname: str
+    host_pid: bool
+    nested: bool  # whether the pod as a whole has control groups, with those of its containers below
+    volumes: Mapping[str, tuple[str, bool]]  # name → path on the host, read-only
+
+    @classmethod
+    def of(cls, pod: PodSpec, cgroups: Cgroups, volumes: Path) -> Surroundings:
+        """The surroundings of a pod whose own volumes lie in the directory `volumes`."""
+        paths = {
+            volume.name: (
+                volume.path if isinstance(volume, HostPath) else str(volumes / volume.name),
+                isinstance(volume, Files),
+            )
+            for volume in pod.volumes
+        }
+        return cls(pod.uid, pod.hostname, pod.host_pid, bool(cgroups.groups("", pod.resources)), paths)
+
+
+def container_message(
+    pod: Surroundings, spec: ContainerSpec, machine: Machine, cgroups: Cgroups, container_id: str, log: Path
+) -> dict[str, Any]:
+    """What a shim needs to start a container. Raises RefusedError."""
+    if not spec.argv:
+        raise RefusedError(Failure.IMAGE_PULL, NO_COMMAND)
+    env = {"HOSTNAME": pod.hostname} | ({"HOME": machine.home} if machine.home else {}) | dict(spec.env)
+    group = f"{pod.uid}{'/' if pod.nested else '_'}{spec.name}"
+    return {
+        "name": spec.name,
+        "attempt": spec.attempt,
+        "id": container_id,
+        "argv": list(spec.argv),
+        "env": env,
+        "cwd": spec.working_dir or "/",
+        "user": spec.user or machine.default_user,
+        "groups": list(spec.supplemental_groups),
+        "can_change_user": machine.may_change_user,
+        "mounts": _mounts(pod, spec),
+        "ulimits": [(limit.name, limit.soft, limit.hard) for limit in spec.ulimits],
+        "read_only_root": spec.read_only_root,
+        "capabilities": capability_mask(spec) if machine.own_processes else None,
+        "own_processes": machine.own_processes and not pod.host_pid,
+        "init": spec.init_process,
+        "stop_signal": int(getattr(signal, spec.stop_signal, signal.SIGTERM)),
+        "cgroups": cgroups.groups(group, spec.resources),
+        "log": str(log),
+    }
+
+
+def _mounts(pod: Surroundings, spec: ContainerSpec) -> list[tuple[str, str, bool]]:
+    """(source, target, read-only) in the order in which they must be mounted: outer before inner."""
+    mounts = []
+    for mount in sorted(spec.mounts, key=lambda mount: mount.path.rstrip("/").count("/")):
+        if mount.volume not in pod.volumes:
+            raise RefusedError(Failure.CONFIG, f'volume "{mount.volume}" of container "{spec.name}" is not in the pod')
+        path, read_only = pod.volumes[mount.volume]
+        if mount.sub_path:
+            path = f"{path}/{mount.sub_path}"
+            Path(path).mkdir(parents=True, exist_ok=True)
+        mounts.append((path, mount.path, mount.read_only or read_only))
+    return mounts
+
+
+def make_volume(volume: Volume, volumes: Path) -> None:
+    """Make what a volume needs to exist. Raises RefusedError, OSError."""
+    if isinstance(volume, HostPath):
+        _check_host_path(volume)
+        return
+    directory = volumes / volume.name
+    directory.mkdir(parents=True, exist_ok=True)
+    if isinstance(volume, EmptyDir):
+        directory.chmod(0o777)
+        return
+    _write_files(directory, volume.files)
+
+
+def _write_files(directory: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
+    for name, (content, mode) in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+
+
+def _check_host_path(volume: HostPath) -> None:
+    """Kubernetes' `hostPath.type`; "" makes a missing directory, as the Docker engine under ECS does."""
+    path = Path(volume.path)
+    if volume.kind in ("", "DirectoryOrCreate"):
+        if not path.exists():
+            path.mkdir(parents=True)
+    elif volume.kind == "FileOrCreate":
+        path.touch()
+    matches = {
+        "Directory": path.is_dir, "DirectoryOrCreate": path.is_dir, "File": path.is_file, "FileOrCreate": path.is_file,
+        "Socket": path.is_socket, "CharDevice": path.is_char_device, "BlockDevice": path.is_block_device,
+    }.get(volume.kind, path.exists)  # fmt: skip
+    if not matches():
+        raise RefusedError(Failure.CONFIG, f"hostPath type check failed: {volume.path} is not a {volume.kind}")
+
+
+def hosts_file(pod: PodSpec, ip: str) -> str:
+    """A pod's /etc/hosts."""
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    if ip:
+        lines.append(f"{ip}\t{pod.hostname}")
+    lines += [f"{address}\t{' '.join(names)}" for address, names in pod.hosts]
+    return "\n".join(lines) + "\n"
+
+
+def files(pod: PodSpec, ip: str, own_hostname: bool) -> dict[str, str]:
+    """The pod's own files in /etc."""
+    return {"hosts": hosts_file(pod, ip)} | ({"hostname": pod.hostname + "\n"} if own_hostname else {})
+
+
+def in_memory_volumes(pod: PodSpec, volumes: Path) -> list[tuple[str, str]]:
+    """(directory, mount options) of the volumes that are to live in memory."""
+    return [
+        (str(volumes / volume.name), "mode=1777" + (f",size={volume.size_bytes}" if volume.size_bytes else ""))
+        for volume in pod.volumes
+        if isinstance(volume, EmptyDir) and volume.in_memory
+    ]
+
+
+def as_message(surroundings: Surroundings) -> dict[str, Any]:
+    """Surroundings for the shim's record."""
+    return asdict(surroundings)
+
+
+def from_message(message: Mapping[str, Any]) -> Surroundings:
+    """Surroundings from a shim's record."""
+    return Surroundings(**message)
