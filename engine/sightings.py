@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from math import ceil
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import evolve, field, mutable
 from rpds import HashTrieMap
@@ -20,7 +20,7 @@ from engine.progress import lose, may_be_forgotten, next_deadline, observe, pass
 from engine.task import Task
 from engine.task_definition import TaskDefinition
 
-Tasks = HashTrieMap[str, Task]
+Tasks: TypeAlias = "HashTrieMap[str, Task]"  # rpds has no subscript at run time
 FindDefinition = Callable[[str], TaskDefinition | None]
 STRAY_GRACE_S: Final = 30
 FORGETTING_S: Final = 60  # stopped tasks are forgotten in batches, a minute at a time
