@@ -129,10 +129,10 @@ class Endpoint:
         """The name of the operation that is asked for, known or not. Raises AwsError when it is not one of ECS."""
         if request.path.startswith("/v1/"):
             return request.path[4:]
-        prefix, _, name = request.target.rpartition(".")
+        prefix, dot, name = request.target.partition(".")
         if prefix == self._model.target_prefix:
             return name
-        if prefix:
+        if dot:
             raise faults.other_service(prefix.partition("_")[0], request.target)
         if credentials.service and credentials.service != "ecs":
             raise faults.other_service(credentials.service, request.target)

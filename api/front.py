@@ -125,12 +125,13 @@ async def serve(
     front = _Front(endpoint, hand_off, limits or Limits())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(front.keep_time)
-        async with trio.open_nursery() as accepting, trio.open_nursery() as handlers:
-            for listener in listeners:
-                accepting.start_soon(front.accept, listener, handlers)
-            task_status.started()
-            await (trio.Event() if shutdown is None else shutdown).wait()
-            accepting.cancel_scope.cancel()
+        async with trio.open_nursery() as handlers:
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(front.accept, listener, handlers)
+                task_status.started()
+                await (trio.Event() if shutdown is None else shutdown).wait()
+                accepting.cancel_scope.cancel()
             front.close_idle()
             handlers.cancel_scope.deadline = trio.current_time() + front.limits.grace_s
         nursery.cancel_scope.cancel()

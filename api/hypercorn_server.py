@@ -67,12 +67,13 @@ class HypercornServer:
             await lifespan.wait_for_startup()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._close_idle)
-                async with trio.open_nursery() as accepting, trio.open_nursery() as handlers:
-                    for listener in listeners:
-                        accepting.start_soon(self._accept, listener, handlers)
-                    task_status.started()
-                    await (trio.Event() if shutdown is None else shutdown).wait()
-                    accepting.cancel_scope.cancel()
+                async with trio.open_nursery() as handlers:
+                    async with trio.open_nursery() as accepting:
+                        for listener in listeners:
+                            accepting.start_soon(self._accept, listener, handlers)
+                        task_status.started()
+                        await (trio.Event() if shutdown is None else shutdown).wait()
+                        accepting.cancel_scope.cancel()
                     await self._context.terminated.set()
                     await self._close_idle_for(0.0)
                     handlers.cancel_scope.deadline = trio.current_time() + self._grace_s

@@ -16,6 +16,18 @@ from api.protocol import model
 
 TARGET = "AmazonEC2ContainerServiceV20141113"
 
+READ_ONLY = (
+    "DescribeClusters",
+    "DescribeServices",
+    "DescribeTaskDefinition",
+    "DescribeTasks",
+    "ListClusters",
+    "ListServices",
+    "ListTagsForResource",
+    "ListTaskDefinitionFamilies",
+    "ListTaskDefinitions",
+    "ListTasks",
+)
 HOSTILE_STRINGS = (
     "",
     " ",
