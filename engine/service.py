@@ -88,6 +88,10 @@ class Deployment:
     platform_family: str | None = None
     capacity_provider_strategy: tuple[CapacityProviderStrategyItem, ...] = ()
     network_configuration: NetworkConfiguration | None = None
+    # KECS's own, not part of the API's shape:
+    failures_in_a_row: int = 0  # rounds of tasks that ended on their own before long
+    last_failure_at: datetime | None = None
+    retry_at: datetime | None = None  # no task is started before
 
 
 @frozen
@@ -137,18 +141,28 @@ class Service:
     request_digest: str | None = None  # of the CreateService that made it: a client token stands for one request
     id_seed: str = ""  # what the ids of its tasks, deployments and events are derived from
     id_counter: int = 0  # how many have been
+    last_completed: Deployment | None = None  # what a failed deployment is rolled back to
+    steady_at: datetime | None = None  # since when it is in a steady state
+    blocked_at: datetime | None = None  # since when its deployment configuration allows no step
+    deleted_at: datetime | None = None
 
     @property
     def arn(self) -> str:
         """The record's key."""
         return self.service_arn
 
+    @property
+    def primary(self) -> Deployment | None:
+        """The deployment that new tasks belong to; None once the service is INACTIVE."""
+        return next((one for one in self.deployments if one.status == "PRIMARY"), None)
+
 
 @frozen
 class ServiceState:
     """What a service actor owns. `service` is None before CreateService.
 
-    `task_definitions` holds those that its deployments name, so that a plan needs no look-up.
+    `task_definitions` holds those that its deployments name, so that a plan needs no look-up
+    (`service_turn.definitions_needed`).
     """
 
     service: Service | None = None
