@@ -64,7 +64,8 @@ def forwarding_dropped() -> str | None:
         return None
     return (
         "this machine's firewall drops forwarded packets (iptables: -P FORWARD DROP, which Docker sets), so tasks "
-        "reach this machine but not each other; `iptables -I FORWARD -s 100.64.0.0/10 -d 100.64.0.0/10 -j ACCEPT` allows it"
+        "reach this machine but not each other; "
+        "`iptables -I FORWARD -s 100.64.0.0/10 -d 100.64.0.0/10 -j ACCEPT` allows it"
     )
 
 

@@ -228,9 +228,11 @@ class Shim:
             return
         if grace_s <= 0:
             self._kill(container)
-        elif container.kill_at is None:
-            container.kill_at = time.monotonic() + grace_s
+            return
+        kill_at = time.monotonic() + grace_s
+        if container.kill_at is None:
             os.kill(container.pid, container.description["stop_signal"])
+        container.kill_at = kill_at if container.kill_at is None else min(kill_at, container.kill_at)
 
     def _kill(self, container: Container) -> None:
         container.kill_at = None
