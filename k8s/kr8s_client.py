@@ -46,8 +46,12 @@ class Kr8sClient:
         """
         try:
             api = await _open_api(kubeconfig, context, url)
-        except (OSError, KeyError, ValueError) as error:
-            raise UnreachableError(f"no usable Kubernetes configuration: {error}") from error
+        except Exception as error:
+            # kr8s raises whatever a bad file leads to; a parser's message may quote the file, and so a secret.
+            why = error if isinstance(error, OSError | KeyError | ValueError) else type(error).__name__
+            raise UnreachableError(
+                f"no usable Kubernetes configuration in {url or kubeconfig or 'sight'}: {why}"
+            ) from error
         client = cls(api)
         try:
             yield client
