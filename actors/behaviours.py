@@ -23,10 +23,9 @@ class Surroundings:
     views: Views
 
 
-def definitions_of(tasks: Iterable[Task], views: Views, others: Iterable[str] = ()) -> tuple[TaskDefinition, ...]:
-    """The task definitions that tasks name, and those of `others` by ARN, as far as they are still there."""
-    named = {task.task_definition_arn for task in tasks} | set(others)
-    found = (views.task_definition(arn) for arn in sorted(named))
+def definitions_of(views: Views, arns: Iterable[str]) -> tuple[TaskDefinition, ...]:
+    """The task definitions with these ARNs, as far as they are still there."""
+    found = (views.task_definition(arn) for arn in arns)
     return tuple(definition for definition in found if definition is not None)
 
 

@@ -23,7 +23,7 @@ ClusterMessage = ClusterCommand | TasksObserved | StartRefused | Tick
 
 def restored(cluster: Cluster | None, tasks: Sequence[Task], views: Views) -> ClusterState:
     """The state that these records are the snapshot of; the task definitions it needs are taken from `views`."""
-    return restore(cluster, tasks, definitions_of(tasks, views))
+    return restore(cluster, tasks, definitions_of(views, {task.task_definition_arn for task in tasks}))
 
 
 @frozen

@@ -7,6 +7,7 @@ second connection would drop the lock of the first.
 from __future__ import annotations
 
 import re
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -202,6 +203,27 @@ class Database:
         else:
             way_out = f"The newest backup is {backup}; restore it with: {self._restore_command} {backup}"
         return UnreadableStoreError(f"{self.path} {what}. {way_out}")
+
+
+def restore(backup: Path, path: Path) -> None:
+    """Put a copy of a backup in the place of a store that nobody has open. Blocks.
+
+    Raises UnreadableStoreError when the backup cannot be read; the store is untouched then.
+    """
+    copy = path.with_name(f".{path.name}.restoring")
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(backup, copy)
+        with duckdb.connect(str(copy), read_only=True, config=_SETTINGS) as connection:
+            connection.execute("SELECT version FROM schema_version").fetchall()
+            for table in TABLES:
+                connection.execute(f"SELECT count(snapshot::VARCHAR) FROM {table.name}").fetchall()
+    except (OSError, duckdb.Error) as error:
+        copy.unlink(missing_ok=True)
+        raise UnreadableStoreError(f"{backup} is no backup that can be read ({type(error).__name__})") from None
+    copy.chmod(0o600)
+    Path(f"{path}.wal").unlink(missing_ok=True)
+    copy.replace(path)
 
 
 def newest_backup(backups: Path, version: int) -> Path | None:

@@ -14,7 +14,7 @@ from engine.commands import CreateService, ServiceCommand
 from engine.decision import Decision, StartRefused, TasksObserved, Tick
 from engine.errors import cluster_not_found
 from engine.service import Service, ServiceState
-from engine.service_turn import decide, restore
+from engine.service_turn import decide, definitions_needed, restore
 from engine.task import Task
 
 ServiceMessage = ServiceCommand | TasksObserved | StartRefused | Tick
@@ -22,8 +22,8 @@ ServiceMessage = ServiceCommand | TasksObserved | StartRefused | Tick
 
 def restored(service: Service | None, tasks: Sequence[Task], views: Views) -> ServiceState:
     """The state that these records are the snapshot of; the task definitions it needs are taken from `views`."""
-    deployed = () if service is None else (deployment.task_definition for deployment in service.deployments)
-    return restore(service, tasks, definitions_of(tasks, views, deployed))
+    needed = frozenset() if service is None else definitions_needed(service, tasks)
+    return restore(service, tasks, definitions_of(views, needed))
 
 
 @frozen

@@ -93,10 +93,11 @@ class DuckDbStore:
             raise self._failure
 
     async def _run_thread(self) -> None:
-        try:
-            await trio.to_thread.run_sync(self._write_until_closed, limiter=trio.CapacityLimiter(1))
-        except StoreFailedError as error:
-            self._failure = error
+        with trio.CancelScope(shield=True):  # `run` tells it when to end
+            try:
+                await trio.to_thread.run_sync(self._write_until_closed, limiter=trio.CapacityLimiter(1))
+            except StoreFailedError as error:
+                self._failure = error
         self._stopped.set()
         self._arrival.set()
 

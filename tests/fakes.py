@@ -55,11 +55,11 @@ class Disk:
     def snapshot(self) -> Snapshot:
         held = self.records.values()
         return Snapshot(
-            clusters=[each for each in held if isinstance(each, Cluster)],
-            families=[each for each in held if isinstance(each, Family)],
-            task_definitions=[each for each in held if isinstance(each, TaskDefinition)],
-            services=[each for each in held if isinstance(each, Service)],
-            tasks=[each for each in held if isinstance(each, Task)],
+            clusters=tuple(each for each in held if isinstance(each, Cluster)),
+            families=tuple(each for each in held if isinstance(each, Family)),
+            task_definitions=tuple(each for each in held if isinstance(each, TaskDefinition)),
+            services=tuple(each for each in held if isinstance(each, Service)),
+            tasks=tuple(each for each in held if isinstance(each, Task)),
         )
 
 
@@ -130,23 +130,25 @@ class InMemoryStore:
     async def load_cluster(self, cluster_arn: str) -> Snapshot:
         everything = await self.load()
         return Snapshot(
-            clusters=[each for each in everything.clusters if each.cluster_arn == cluster_arn],
-            tasks=[each for each in everything.tasks if each.cluster_arn == cluster_arn and each.service_arn is None],
+            clusters=tuple(each for each in everything.clusters if each.cluster_arn == cluster_arn),
+            tasks=tuple(
+                each for each in everything.tasks if each.cluster_arn == cluster_arn and each.service_arn is None
+            ),
         )
 
     async def load_service(self, service_arn: str) -> Snapshot:
         everything = await self.load()
         return Snapshot(
-            services=[each for each in everything.services if each.service_arn == service_arn],
-            tasks=[each for each in everything.tasks if each.service_arn == service_arn],
+            services=tuple(each for each in everything.services if each.service_arn == service_arn),
+            tasks=tuple(each for each in everything.tasks if each.service_arn == service_arn),
         )
 
     async def load_task_definitions(self, scope: Scope) -> Snapshot:
         everything = await self.load()
         prefix = scope.arn("task-definition", "")
         return Snapshot(
-            families=[each for each in everything.families if each.arn.startswith(prefix)],
-            task_definitions=[each for each in everything.task_definitions if each.arn.startswith(prefix)],
+            families=tuple(each for each in everything.families if each.arn.startswith(prefix)),
+            task_definitions=tuple(each for each in everything.task_definitions if each.arn.startswith(prefix)),
         )
 
     async def backup(self, now: datetime) -> Path:
