@@ -82,8 +82,8 @@ class Node:
             )
             await _register(node)
             nursery.start_soon(node.beat)
-            nursery.start_soon(self._take_exits)
             await nursery.start(self._follow)
+            nursery.start_soon(self._take_exits)  # not before there are workers to take them
             task_status.started(info)
 
     async def shut_down(self, grace_s: float) -> None:

@@ -92,7 +92,7 @@ def _earlier(planned: Plan, when: datetime) -> Plan:
 
 def _go_on(pod: Pod, progress: Progress, now: datetime) -> Plan:
     if has_ended(pod, progress, now):
-        return Plan((RemoveSandbox(),)) if progress.sandbox is Sandbox.UP else Plan()
+        return _clean_up(progress)
     if progress.sandbox_retry_at is not None and now < progress.sandbox_retry_at:
         return Plan((), progress.sandbox_retry_at)
     due = _due(pod, progress, now)
@@ -264,13 +264,23 @@ def is_over(pod: Pod, progress: Progress, deletion: Deletion | None, now: dateti
 
 
 def _wind_down(pod: Pod, progress: Progress, deletion: Deletion | None) -> Plan:
-    """Stop what runs, those that others depend on last; then give everything back; then let the object go."""
+    """Stop what runs, those that others depend on last; tell; then give everything back; then let the object go."""
     if progress.any_running:
         return Plan(tuple(_stops(pod, progress, deletion)))
-    if progress.sandbox is Sandbox.UP:
-        return Plan((RemoveSandbox(),))
-    if deletion is not None and deletion.grace_s > 0 and progress.reported_end and not progress.deleted:
+    cleaned = _clean_up(progress)
+    if cleaned.actions or not progress.reported_end:
+        return cleaned
+    if deletion is not None and deletion.grace_s > 0 and not progress.deleted:
         return Plan((DeleteObject(),))
+    return Plan()
+
+
+def _clean_up(progress: Progress) -> Plan:
+    """Give an ended pod's sandbox back once its end is told: until then only the driver knows the exit codes, and a
+    node that dies now must find them there again.
+    """
+    if progress.sandbox is Sandbox.UP and progress.reported_end:
+        return Plan((RemoveSandbox(),))
     return Plan()
 
 

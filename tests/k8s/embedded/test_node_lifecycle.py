@@ -82,6 +82,10 @@ def actions(pod: Pod, progress: Progress, deletion: Deletion | None = None, now:
     return plan(pod, progress, deletion, at(now)).actions
 
 
+def told(progress: Progress) -> Progress:
+    return evolve(progress, reported_end=True)
+
+
 def starts(*names: str) -> tuple[StartContainer, ...]:
     return tuple(StartContainer(n, 0) for n in names)
 
@@ -131,7 +135,7 @@ def test_a_dependency_that_can_no_longer_be_met_ends_the_pod_once_nothing_runs(c
     pod = chain(("b", "a", condition))
     progress = seen(pod, exited("a", 1))
     assert has_ended(pod, progress, at(1))
-    assert actions(pod, progress) == (RemoveSandbox(),)
+    assert actions(pod, told(progress)) == (RemoveSandbox(),)
     report = status(pod, progress, None, at(1), host_ip="h", before={})
     assert report["phase"] == "Failed"
     waiting = report["containerStatuses"][1]["state"]["waiting"]
@@ -196,13 +200,13 @@ def test_a_second_deletion_with_less_patience_is_passed_on() -> None:
     assert actions(pod, progress, Deletion(T0, 0)) == (StopContainer("main", 0),)
 
 
-def test_an_ended_pod_gives_back_its_sandbox_then_tells_then_lets_the_object_go() -> None:
+def test_an_ended_pod_is_told_then_gives_back_its_sandbox_then_lets_the_object_go() -> None:
     pod = parsed()
     progress = with_state(pod, seen(pod, running("main")), exited("main", 143))
+    assert actions(pod, progress, DELETION) == ()
+    progress = told(progress)
     assert actions(pod, progress, DELETION) == (RemoveSandbox(),)
     progress = evolve(progress, sandbox=Sandbox.REMOVED)
-    assert actions(pod, progress, DELETION) == ()
-    progress = evolve(progress, reported_end=True)
     assert actions(pod, progress, DELETION) == (DeleteObject(),)
     assert actions(pod, evolve(progress, deleted=True), DELETION) == ()
 
@@ -228,7 +232,7 @@ def test_the_restart_policy_decides_what_comes_back(policy: str, code: int, rest
     pod = parsed(restartPolicy=policy)
     progress = with_state(pod, seen(pod, running("main")), exited("main", code))
     expected = (StartContainer("main", 1),) if restarts else (RemoveSandbox(),)
-    assert actions(pod, progress) == expected
+    assert actions(pod, progress if restarts else told(progress)) == expected
 
 
 def test_restarts_are_put_off_longer_each_time() -> None:
@@ -296,7 +300,7 @@ def test_init_containers_come_one_after_another_before_the_others() -> None:
 def test_an_init_container_that_fails_ends_a_pod_that_never_restarts() -> None:
     pod = parsed(initContainers=[container_object("one")])
     progress = seen(pod, exited("one", 1))
-    assert actions(pod, progress) == (RemoveSandbox(),)
+    assert actions(pod, told(progress)) == (RemoveSandbox(),)
     report = status(pod, progress, None, at(1), host_ip="h", before={})
     assert report["phase"] == "Failed"
     assert report["containerStatuses"][0]["state"]["waiting"]["reason"] == "PodInitializing"
@@ -407,6 +411,7 @@ def _carried_out(pod: Pod, progress: Progress, action: Action, now: float) -> Pr
             return with_container(progress, action.name, known)
         case RemoveSandbox():
             assert not progress.any_running
+            assert progress.reported_end
             return evolve(progress, sandbox=Sandbox.REMOVED)
         case Condemn():
             return evolve(progress, verdict=action.verdict)
@@ -440,7 +445,9 @@ def test_whatever_happens_the_order_holds_and_a_deleted_pod_comes_to_its_end(pod
             attempt = progress.of(name).restarts
             progress = with_state(pod, progress, exited(name, data.draw(st.integers(0, 1)), attempt, when=now))
         now += data.draw(st.sampled_from([0, 1, 400]))
-        status(pod, progress, deletion, at(now), host_ip="h", before={})
+        report = status(pod, progress, deletion, at(now), host_ip="h", before={})
+        if report["phase"] in ("Succeeded", "Failed"):
+            progress = evolve(progress, reported_end=True)
     deletion = Deletion(at(now + 30), 30)
     for _ in range(20):
         planned = plan(pod, progress, deletion, at(now)).actions
