@@ -244,9 +244,8 @@ def _read_back(asked: TaskOverride, definitions: Iterable[ContainerDefinition]) 
     return evolve(asked, container_overrides=named, inference_accelerator_overrides=accelerators)
 
 
-def _total(amounts: Iterable[int]) -> str | None:
-    total = sum(amounts)
-    return str(total) if total else None
+def _total(amounts: Iterable[int]) -> str:
+    return str(sum(amounts))
 
 
 def _reserved(definition: ContainerDefinition) -> int:

@@ -35,7 +35,8 @@ def observe(task: Task, seen: TaskObservation, now: datetime, complete: bool = F
     if seen.phase is Phase.GONE:
         return lose(task, now), ()
     after = _judged(_with_containers(task, seen, now), seen)
-    after = _advanced(after, _status(after, seen), now)
+    after = _advanced(after, _risen(after, seen), now)
+    after = _advanced(after, _sunk(after, seen), now)
     return _unless_equal(task, after), _consequences(after, seen)
 
 
@@ -155,17 +156,24 @@ def _to_stop(task: Task, code: StopCode, reason: str) -> Task:
     )
 
 
-def _status(task: Task, seen: TaskObservation) -> TaskStatus:
-    """The status that what was seen stands for; the task goes there unless it is past it."""
+def _risen(task: Task, seen: TaskObservation) -> TaskStatus:
+    """How far up the task has come; it goes there unless it is past it."""
+    if seen.start_error is None and all(map(_ran, task.containers)):
+        return TaskStatus.RUNNING
+    if seen.phase is Phase.RUNNING or any(map(_ran, task.containers)):
+        return TaskStatus.ACTIVATING
+    return TaskStatus.PENDING if seen.phase is Phase.PLACED else task.last_status
+
+
+def _sunk(task: Task, seen: TaskObservation) -> TaskStatus:
+    """How far down the task has come."""
     if seen.phase is Phase.ENDED:
         return TaskStatus.STOPPED
-    ending = task.desired_status is DesiredStatus.STOPPED
-    if ending and (seen.stopping or any(container.essential and _ended(container) for container in task.containers)):
-        provisioning = task.last_status is TaskStatus.PROVISIONING
-        return TaskStatus.DEPROVISIONING if provisioning else TaskStatus.STOPPING
-    if seen.phase is Phase.RUNNING:
-        return TaskStatus.RUNNING if all(map(_ran, task.containers)) else TaskStatus.ACTIVATING
-    return TaskStatus.PENDING if seen.phase is Phase.PLACED else task.last_status
+    if task.desired_status is DesiredStatus.RUNNING:
+        return task.last_status
+    if seen.stopping or any(container.essential and _ended(container) for container in task.containers):
+        return TaskStatus.DEPROVISIONING if task.last_status is TaskStatus.PROVISIONING else TaskStatus.STOPPING
+    return task.last_status
 
 
 def _ran(container: Container) -> bool:
@@ -180,12 +188,6 @@ def _advanced(task: Task, target: TaskStatus, now: datetime) -> Task:
     """The task at `target`, by way of every status between; itself when it is there or past it."""
     if not is_before(task.last_status, target):
         return task
-    if (
-        target is TaskStatus.STOPPED
-        and is_before(task.last_status, TaskStatus.RUNNING)
-        and all(map(_ran, task.containers))
-    ):
-        task = _advanced(task, TaskStatus.RUNNING, now)
     for status in path(task.last_status, target):
         task = _entered(evolve(task, last_status=status, version=task.version + 1), now)
     return task
