@@ -9,7 +9,6 @@ from pathlib import Path
 from cli.components import CONTROL
 from cli.control import NOT_RUNNING, alive, changing
 from cli.instances import Instance, InstanceError
-from cli.output import Progress
 
 _KEPT_BESIDE = "replaced"
 
@@ -28,7 +27,7 @@ def write(instance: Instance, file: Path | None) -> Path:
     from actors.database import Database
     from actors.ports import StoreFailedError
 
-    with changing(instance, Progress(quiet=True)):
+    with changing(instance):
         try:
             database = Database(instance.database, instance.backups, restore_command(instance))
         except StoreFailedError as failure:
@@ -44,7 +43,7 @@ def write(instance: Instance, file: Path | None) -> Path:
 
 def restore(instance: Instance, file: Path | None) -> Path:
     """Replace a stopped instance's state with a backup; returns which. Raises InstanceError, changing nothing then."""
-    with changing(instance, Progress(quiet=True)):
+    with changing(instance):
         if alive(instance):
             raise InstanceError(f"The instance `{instance.name}` is running: `kecs stop` it first.", NOT_RUNNING)
         source = file.expanduser().absolute() if file else _newest(instance)

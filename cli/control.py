@@ -39,7 +39,7 @@ def known(name: str) -> Instance:
     instance = Instance.named(name)
     if not instance.exists:
         raise InstanceError(
-            f"There is no instance `{name}`: `kecs list` shows those there are, `kecs start --instance {name}` makes it.",
+            f"There is no instance `{name}`: `kecs list` shows those there are, `{start_command(instance)}` makes it.",
             UNKNOWN_INSTANCE,
         )
     return instance
@@ -80,11 +80,12 @@ def state(instance: Instance) -> str:
 
 
 @contextmanager
-def changing(instance: Instance, progress: Progress) -> Iterator[None]:
+def changing(instance: Instance, progress: Progress | None = None) -> Iterator[None]:
     """Hold the instance's lock. Raises InstanceError when another command keeps it too long."""
+    say = progress.step if progress else str
     try:
-        with instance.locked() as held:
-            yield held
+        with instance.locked(on_wait=lambda: say("waiting for another kecs command to finish")):
+            yield
     except TimeoutError as busy:
         raise InstanceError(
             f"Another kecs command has been busy with `{instance.name}` for two minutes: end it, then try again."

@@ -16,9 +16,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +164,9 @@ class Instance:
         """Held by a process as long as it lives: there is one of each. Raises TimeoutError."""
         return locked(self.path / "run" / f"{process}.lock", wait_s=10)
 
-    def locked(self, wait_s: float = 120) -> AbstractContextManager[None]:
+    def locked(self, wait_s: float = 120, on_wait: Callable[[], object] = lambda: None) -> AbstractContextManager[None]:
         """Held by a command that starts, stops or changes the instance. Raises TimeoutError."""
-        return locked(self.path.parent / f".{self.name}.lock", wait_s)
+        return locked(self.path.parent / f".{self.name}.lock", wait_s, on_wait)
 
     def load(self) -> tuple[Settings, Ports]:
         """Settings and ports, defaults where nothing is recorded. Raises InstanceError when the file is damaged."""
@@ -186,7 +186,7 @@ class Instance:
         """Record settings and ports, atomically."""
         record = {
             "name": self.name,
-            "saved_at": datetime.now(timezone.utc).isoformat(),
+            "saved_at": datetime.now(UTC).isoformat(),
             "settings": asdict(settings),
             "ports": asdict(in_use),
         }

@@ -87,7 +87,7 @@ def attend(instance: str) -> None:
     from cli.components import CONTROL, SUPERVISOR
     from cli.inspection import follow
 
-    def interrupt(number: int, frame: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)

@@ -118,7 +118,7 @@ class Supervisor:
             self._pid_file(child).signal(number)
 
     async def _gone(self, child: Child) -> None:
-        while self._alive(child):
+        while self._alive(child):  # noqa: ASYNC110 - no event tells of the end of a process that is not our child
             await trio.sleep(0.02)
 
     async def _keep(self, child: Child) -> None:
@@ -156,7 +156,7 @@ class Supervisor:
         log(f"{child.component.name} is still there (pid {pid}): adopted")
         self._note(child, pid=pid, state="ready", step="adopted")
         pid_file = self._pid_file(child)
-        while pid_file.pid() == pid:
+        while pid_file.pid() == pid:  # noqa: ASYNC110 - no event tells of the end of a process that is not our child
             await trio.sleep(0.1)
         return True, None
 
