@@ -60,8 +60,9 @@ def parsed(operation: str, answer: Answer) -> dict[str, Any]:
     """The answer as botocore reads it. Raises FaultError; fails on what the model does not allow."""
     assert answer.request_id
     model = service_model().operation_model(operation)
+    assert model.output_shape is not None
     body: dict[str, Any] = botocore.parsers.create_parser("json").parse(
-        {"status_code": answer.status, "headers": {"x-amzn-RequestId": answer.request_id}, "body": answer.body},
+        {"status_code": answer.status, "headers": {"x-amzn-requestid": answer.request_id}, "body": answer.body},
         model.output_shape,
     )
     if answer.status >= 300:
