@@ -56,6 +56,7 @@ def begin(service: Service, task_definition: str, launch: Launch, platform: str 
         task_definition=task_definition,
         deployments=(deployment, *others),
         id_counter=service.id_counter + 1,
+        steady_at=None,
         blocked_at=None,
     )
 
