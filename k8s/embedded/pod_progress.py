@@ -172,10 +172,9 @@ def _crashes(known: ContainerProgress, state: ContainerState) -> int:
 
 def back_off(failures: int) -> timedelta:
     """How long to wait after so many failures in a row: 10 s, 20 s ... 5 min, as a kubelet."""
-    return timedelta(seconds=min(_BACK_OFF_S * 2.0 ** min(failures - 1, 10), _BACK_OFF_CAP_S)) if failures > 0 else _AT_ONCE
-
-
-_AT_ONCE: Final = timedelta()
+    if failures <= 0:
+        return timedelta()
+    return timedelta(seconds=min(_BACK_OFF_S * 2.0 ** min(failures - 1, 10), _BACK_OFF_CAP_S))
 
 
 def restart_due(container: ContainerProgress) -> datetime:
