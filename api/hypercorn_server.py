@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from math import inf
 from typing import Any, Final, cast
 
@@ -64,7 +65,8 @@ class HypercornServer:
         lifespan = Lifespan(self._app, self._config, self._state)
         async with trio.open_nursery() as lifespan_nursery:
             await lifespan_nursery.start(lifespan.handle_lifespan)
-            await lifespan.wait_for_startup()
+            with suppress(trio.ClosedResourceError, trio.BrokenResourceError):  # an app may know no lifespan
+                await lifespan.wait_for_startup()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._close_idle)
                 async with trio.open_nursery() as handlers:
@@ -78,7 +80,8 @@ class HypercornServer:
                     await self._close_idle_for(0.0)
                     handlers.cancel_scope.deadline = trio.current_time() + self._grace_s
                 nursery.cancel_scope.cancel()
-            await lifespan.wait_for_shutdown()
+            with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+                await lifespan.wait_for_shutdown()
             lifespan_nursery.cancel_scope.cancel()
 
     async def serve_connection(self, stream: trio.SocketStream, received: bytes = b"") -> None:
