@@ -158,6 +158,9 @@ class PodSpec:
     volumes: tuple[Volume, ...] = ()
     resources: Resources = Resources()  # of the pod as a whole
     hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()  # more lines of /etc/hosts: address, names
+    dns_servers: tuple[str, ...] = ()  # with `dns_search` and `dns_options`: /etc/resolv.conf; empty: the host's
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()  # `ndots:2`
     sysctls: tuple[tuple[str, str], ...] = ()
     annotations: Mapping[str, str] = field(factory=dict, hash=False)
 

@@ -219,6 +219,7 @@ def _pod(pod: JsonObject) -> Pod:
 
 def _sandbox(metadata: JsonObject, spec: JsonObject) -> PodSpec:
     security = spec.get("securityContext") or {}
+    dns = spec.get("dnsConfig") or {}
     return PodSpec(
         uid=metadata["uid"],
         namespace=metadata["namespace"],
@@ -230,9 +231,16 @@ def _sandbox(metadata: JsonObject, spec: JsonObject) -> PodSpec:
         share_process_namespace=bool(spec.get("shareProcessNamespace")),
         resources=_resources(spec.get("resources") or {}),
         hosts=tuple((a["ip"], tuple(a.get("hostnames") or ())) for a in spec.get("hostAliases") or ()),
+        dns_servers=tuple(dns.get("nameservers") or ()),
+        dns_search=tuple(dns.get("searches") or ()),
+        dns_options=tuple(_dns_option(o) for o in dns.get("options") or ()),
         sysctls=tuple((s["name"], s["value"]) for s in security.get("sysctls") or ()),
         annotations=metadata.get("annotations") or {},
     )
+
+
+def _dns_option(raw: JsonObject) -> str:
+    return f"{raw['name']}:{raw['value']}" if raw.get("value") else str(raw["name"])
 
 
 @frozen
