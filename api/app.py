@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from quart import Response, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from api.dispatch import BODY_LIMIT, Endpoint, Request
 from api.protocol import faults
 from api.protocol.faults import Answer
 
+_MOST_DROPPED = 16 * BODY_LIMIT
+
 
 def create_app(endpoint: Endpoint) -> QuartTrio:
     """A new app; it can be served once."""
     app = QuartTrio("kecs", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    app.config["MAX_CONTENT_LENGTH"] = None  # bounded here: Quart's own check would reset the connection
     app.config["BODY_TIMEOUT"] = 60
 
     async def aws(operation: str = "") -> Response:  # noqa: ARG001  (Quart passes the path's last part by name)
@@ -28,8 +30,6 @@ def create_app(endpoint: Endpoint) -> QuartTrio:
         return _json({"service": "KECS", "api": "Amazon ECS (AWS JSON 1.1): POST / or POST /v1/<Operation>"}, 200)
 
     async def refuse(error: HTTPException) -> Response:
-        if isinstance(error, RequestEntityTooLarge):
-            return _response(endpoint.refuse(faults.too_large(BODY_LIMIT)))
         message = f"{request.method} {request.path} is nothing that KECS serves."
         return _json({"__type": "NotFoundException", "message": message}, error.code or 404)
 
@@ -41,8 +41,9 @@ def create_app(endpoint: Endpoint) -> QuartTrio:
 
 
 async def _answer(endpoint: Endpoint) -> Answer:
-    body = await request.get_data(as_text=False)
-    assert isinstance(body, bytes)
+    body = await _body()
+    if body is None:
+        return endpoint.refuse(faults.too_large(BODY_LIMIT))
     outcome = endpoint.answer(
         Request(
             request.method,
@@ -54,6 +55,18 @@ async def _answer(endpoint: Endpoint) -> Answer:
         )
     )
     return outcome if isinstance(outcome, Answer) else await outcome
+
+
+async def _body() -> bytes | None:
+    """The request's body; None when it is too long. What is too long is read and dropped, so that the client hears."""
+    kept, size = bytearray(), 0
+    async for data in request.body:
+        size += len(data)
+        if size <= BODY_LIMIT:
+            kept += data
+        elif size > _MOST_DROPPED:
+            break
+    return bytes(kept) if size <= BODY_LIMIT else None
 
 
 def _response(answer: Answer) -> Response:

@@ -28,7 +28,9 @@ def test_every_parameter_on_the_page_exists_in_the_model(parameter: Parameter) -
     path = parameter.member.split(".")
     if path[0] == "taskDefinition":  # a parameter of the task definition that is named
         shape, path = service.shapes["TaskDefinition"], path[1:]
+    path[-1], _, value = path[-1].partition("=")
     for name in path:
         while shape["type"] == "list":
             shape = service.shapes[shape["member"]["shape"]]
         shape = service.shapes[shape["members"][name]["shape"]]
+    assert not value or value in shape["enum"]
