@@ -91,7 +91,7 @@ def restore(
     cluster: Cluster | None, tasks: Iterable[Task], task_definitions: Iterable[TaskDefinition] = ()
 ) -> ClusterState:
     """The state that these records stand for. Of the task definitions, those of unseen tasks are kept."""
-    table = HashTrieMap[str, Task]({task.task_arn: task for task in tasks})
+    table: HashTrieMap[str, Task] = HashTrieMap({task.task_arn: task for task in tasks})
     state = ClusterState(
         cluster=cluster,
         tasks=table,
