@@ -32,8 +32,6 @@ def observe(task: Task, seen: TaskObservation, now: datetime, complete: bool = F
     """The task after an observation of it. `complete`: it comes from a listing of all there is."""
     if task.last_status is TaskStatus.STOPPED:
         return task, _leftovers(task, seen, complete)
-    if seen.phase is Phase.GONE:
-        return lose(task, now), ()
     after = _judged(_with_containers(task, seen, now), seen)
     after = _advanced(after, _risen(after, seen), now)
     after = _advanced(after, _sunk(after, seen), now)
@@ -106,7 +104,7 @@ def _with_containers(task: Task, seen: TaskObservation, now: datetime) -> Task:
         containers=containers,
         health_status=task_health(containers),
         attachments=attached(task, seen.ip) if seen.ip else task.attachments,
-        observed=True,
+        observed=task.observed or seen.phase is not Phase.GONE,
     )
 
 
@@ -141,6 +139,8 @@ def _judged(task: Task, seen: TaskObservation) -> Task:
         return _to_stop(task, StopCode.TASK_FAILED_TO_START, seen.start_error)
     if any(container.essential and _ran(container) and _ended(container) for container in task.containers):
         return _to_stop(task, StopCode.ESSENTIAL_CONTAINER_EXITED, ESSENTIAL_EXITED)
+    if seen.phase is Phase.GONE:
+        return _to_stop(task, StopCode.TERMINATION_NOTICE, LOST)
     if seen.phase is Phase.ENDED:
         return _to_stop(task, StopCode.TASK_FAILED_TO_START, NEVER_STARTED)
     if seen.stopping:
@@ -167,7 +167,7 @@ def _risen(task: Task, seen: TaskObservation) -> TaskStatus:
 
 def _sunk(task: Task, seen: TaskObservation) -> TaskStatus:
     """How far down the task has come."""
-    if seen.phase is Phase.ENDED:
+    if seen.phase in (Phase.ENDED, Phase.GONE):
         return TaskStatus.STOPPED
     if task.desired_status is DesiredStatus.RUNNING:
         return task.last_status
@@ -197,13 +197,12 @@ def _entered(task: Task, now: datetime) -> Task:
     """The task with what ECS notes on entering its new status."""
     match task.last_status:
         case TaskStatus.PENDING:
-            pulled = _not_after_start(task, now)
+            pulled = _between(task.created_at, min(_starts(task), default=now), now)
             return evolve(task, pull_started_at=pulled, connectivity="CONNECTED", connectivity_at=now)
         case TaskStatus.ACTIVATING:
-            return evolve(task, pull_stopped_at=_not_after_start(task, now))
+            return evolve(task, pull_stopped_at=_between(task.pull_started_at, min(_starts(task), default=now), now))
         case TaskStatus.RUNNING:
-            started = [container.started_at for container in task.containers if container.started_at]
-            return evolve(task, started_at=_between(task.created_at, max(started, default=now), now))
+            return evolve(task, started_at=_between(task.pull_stopped_at, max(_starts(task), default=now), now))
         case TaskStatus.STOPPING:
             return evolve(task, stopping_at=now)
         case TaskStatus.DEPROVISIONING if any(map(_ran, task.containers)):
@@ -215,10 +214,8 @@ def _entered(task: Task, now: datetime) -> Task:
     return task
 
 
-def _not_after_start(task: Task, now: datetime) -> datetime:
-    """A time of the image pull: before the first container started."""
-    started = [container.started_at for container in task.containers if container.started_at]
-    return _between(task.created_at, min(started, default=now), now)
+def _starts(task: Task) -> list[datetime]:
+    return [container.started_at for container in task.containers if container.started_at]
 
 
 def _between(earliest: datetime | None, when: datetime, latest: datetime) -> datetime:
@@ -227,7 +224,7 @@ def _between(earliest: datetime | None, when: datetime, latest: datetime) -> dat
 
 def _consequences(task: Task, seen: TaskObservation) -> tuple[Effect, ...]:
     if task.last_status is TaskStatus.STOPPED:
-        return (ReleaseTask(task.task_arn),)
+        return () if seen.phase is Phase.GONE else (ReleaseTask(task.task_arn),)
     if task.desired_status is DesiredStatus.STOPPED:
         return () if seen.stopping else (StopTask(task.task_arn, task.stop_timeout_s, task.stopped_reason or ""),)
     deadline = next_deadline(task)

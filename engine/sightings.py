@@ -68,6 +68,11 @@ class Sighting:
             yield WakeAt(self.wake)
 
 
+def in_order(tasks: Tasks) -> list[Task]:
+    """The tasks by ARN: the order of a persistent map differs from process to process, and a turn's must not."""
+    return [task for _, task in sorted(tasks.items())]
+
+
 def rounded_up(when: datetime, seconds: int) -> datetime:
     """The first multiple of so many seconds that is not before `when`: deadlines that are close share a Tick."""
     return datetime.fromtimestamp(ceil(when.timestamp() / seconds) * seconds, tz=when.tzinfo)
@@ -99,7 +104,7 @@ def refuse(sighting: Sighting, message: StartRefused) -> None:
 
 def tick(sighting: Sighting, remembered: int) -> None:
     """Work in time: health deadlines; stopped tasks forgotten after an hour, and the oldest beyond `remembered`."""
-    for task in list(sighting.tasks.values()):
+    for task in in_order(sighting.tasks):
         if may_be_forgotten(task, sighting.now):
             sighting.forget(task.task_arn)
             continue
@@ -133,7 +138,7 @@ def _stray(seen: TaskObservation) -> Iterable[Effect]:
 
 
 def _miss(sighting: Sighting, seen: set[str], taken_at: datetime | None, find: FindDefinition) -> None:
-    for task in list(sighting.tasks.values()):
+    for task in in_order(sighting.tasks):
         if task.task_arn in seen or not should_be_listed(task, taken_at):
             continue
         if task.observed or task.desired_status is DesiredStatus.STOPPED:

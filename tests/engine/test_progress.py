@@ -136,6 +136,17 @@ def test_a_lost_task_has_no_exit_code(task: Task) -> None:
     assert (task.last_status, task.stop_code, task.containers[0].exit_code) == ("STOPPED", "TerminationNotice", None)
 
 
+def test_a_task_that_is_gone_keeps_the_exit_code_it_was_last_seen_with(task: Task) -> None:
+    task, _ = observe(task, seen(task, Phase.RUNNING, running()), NOW)
+    task, effects = observe(task, seen(task, Phase.GONE, ended(exit_code=9, at=after(1))), after(2))
+    assert (task.last_status, task.stop_code, task.containers[0].exit_code) == (
+        "STOPPED",
+        "EssentialContainerExited",
+        9,
+    )
+    assert effects == ()
+
+
 def test_what_is_left_of_a_stopped_task_is_released_after_a_complete_listing(task: Task) -> None:
     task, _ = observe(task, seen(task, Phase.ENDED, ended()), NOW)
     assert observe(task, seen(task, Phase.ENDED, ended()), NOW) == (task, ())
