@@ -22,7 +22,7 @@ from actors.behaviours import Surroundings
 from actors.effects import Effects
 from actors.gathering import GATHERINGS
 from actors.loop import Actor, Behaviour
-from actors.mailbox import ActorStopped, Mailbox
+from actors.mailbox import ActorStopped, Mailbox, Reply
 from actors.ports import Clock, Ids, Orchestrator, PortError, Snapshot, SnapshotStore
 from actors.registry import (
     CLUSTER,
@@ -97,6 +97,7 @@ class ControlPlane:
         self._seen: dict[str, TaskObservation] = {}  # what the world was last seen to hold
         self._listed_at: datetime | None = None
         self._ready = False
+        self._awaited: set[Reply] = set()
 
     # the edges
 
@@ -111,7 +112,12 @@ class ControlPlane:
             if self._nursery is None or not isinstance(message, _CREATING):
                 raise ActorStopped(f"nobody lives at {address}")
             actor = self._spawn(address, self._behaviour(address), _VACANT[address.kind]())
-        return await actor.mailbox.ask(message).wait(deadline_s)
+        reply = actor.mailbox.ask(message)
+        self._awaited.add(reply)
+        try:
+            return await reply.wait(deadline_s)
+        finally:
+            self._awaited.discard(reply)
 
     def owner_of(self, task_arn: str) -> Address | None:
         """The address of the actor that owns a remembered task."""
@@ -155,6 +161,9 @@ class ControlPlane:
                     store_scope.cancel()
         except BaseExceptionGroup as group:
             raise _reason(group) from None
+        finally:
+            for reply in self._awaited:
+                reply.fail(ActorStopped("the instance has stopped"))
 
     async def backup(self) -> Path:
         """Write a complete copy of all that is durable into the backups' folder. Returns where it is."""
@@ -290,11 +299,9 @@ class ControlPlane:
 
     def _dispose(self, orphan: TaskObservation) -> None:
         """Rid the world of a task that nobody here remembers."""
-        if orphan.phase == Phase.GONE or self._effects.is_busy(orphan.task_arn):
-            return
         if orphan.phase == Phase.ENDED:
             self._effects.submit(None, ReleaseTask(orphan.task_arn))
-        elif not orphan.stopping:
+        elif orphan.phase != Phase.GONE and not orphan.stopping and not self._effects.is_busy(orphan.task_arn):
             self._effects.submit(None, StopTask(orphan.task_arn, ORPHAN_GRACE_S, "nobody remembers this task"))
 
     def _report(self, actor: Actor[Any]) -> ActorReport:

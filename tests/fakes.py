@@ -75,6 +75,7 @@ class InMemoryStore:
         self.fail_next = False
         self._waiting: deque[tuple[Sequence[Record], Callable[[], None]]] = deque()
         self._pending = 0
+        self._killed = False
         self._arrival = trio.Event()
         self._idle = trio.Event()
 
@@ -91,7 +92,14 @@ class InMemoryStore:
             if not self.fail_next:
                 self._commit()
 
+    def kill(self) -> None:
+        """Lose what is not committed, as a crash does."""
+        self._waiting.clear()
+        self._killed = True
+
     def _commit(self) -> None:
+        if self._killed:
+            return
         batch = tuple(self._waiting)
         if not batch:
             return
@@ -112,6 +120,8 @@ class InMemoryStore:
         self._idle = trio.Event()
 
     def submit(self, records: Sequence[Record], committed: Callable[[], None]) -> None:
+        if self._killed:
+            return
         if not records and not self._pending:
             committed()
             return
