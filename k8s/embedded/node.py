@@ -190,7 +190,11 @@ class Node:
     def _taken_up(self, pod: Pod, source: JsonObject) -> Progress:
         """What is known of a pod that is new to this run: what was reported before, and what the driver has."""
         now = self.now()
-        progress = pod_report.recalled(pod, source.get("status") or {}, now)
+        try:
+            progress = pod_report.recalled(pod, source.get("status") or {}, now)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            log.exception("the status of pod %s/%s cannot be read and is written anew", pod.namespace, pod.name)
+            progress = Progress(now)
         found = self._found.pop(pod.uid, None)
         if found is not None:
             progress = with_pod_state(pod, progress, found)
