@@ -28,14 +28,14 @@ def kill(pid: int, ticks: int) -> None:
 
 
 def remove_groups(cgroups: limits.Cgroups, uid: str) -> None:
-    """Remove what control groups of a pod its shim did not live to remove."""
+    """Remove what control groups of a pod its keeper did not live to remove."""
     for base in set(cgroups.parents.values()):
         for left in base.glob(f"{uid}*"):
             limits.remove_tree(left)
 
 
 def sweep(state_directory: Path) -> None:
-    """Kill every shim and container, remove every link, control group and pod directory. Logs stay.
+    """Kill every keeper and container, remove every link, control group and pod directory. Logs stay.
 
     Raises DriverError when a node is running over the directory.
     """
@@ -44,7 +44,7 @@ def sweep(state_directory: Path) -> None:
         return
     with layout.locked():
         records = [record for directory in layout.pods.iterdir() if (record := state.read_record(directory))]
-        processes = [(record["pid"], record["ticks"]) for record in records]
+        processes = list(state.keepers(layout).values())
         processes += [(each["pid"], each["ticks"]) for record in records for each in record["containers"]]
         for pid, ticks in processes:
             kill(pid, ticks)
@@ -53,7 +53,9 @@ def sweep(state_directory: Path) -> None:
         if os.geteuid() == 0:
             network.take_down()
         limits.detect(f"kecs-{network.tag}").remove()
-        shutil.rmtree(layout.pods, ignore_errors=True)
+        shutil.rmtree(layout.keepers, ignore_errors=True)
+        for directory in layout.pods.iterdir():
+            state.forget(directory, keep_logs=True)
 
 
 def _await_ends(processes: list[tuple[int, int]]) -> None:

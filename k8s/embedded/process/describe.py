@@ -1,9 +1,12 @@
-"""From the node's specs to what a shim takes: pure but for looking at host paths and writing a pod's own files."""
+"""From the node's specs to what a keeper takes: pure but for looking at host paths and writing a pod's own files."""
 
 from __future__ import annotations
 
+import grp
+import pwd
 import signal
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,27 @@ class Machine:
     home: str | None = None  # in place of the user's own, where the user is root in a user namespace only
 
 
+@lru_cache
+def user(named: str) -> tuple[int, int, str]:
+    """uid, gid and home of `uid`, `uid:gid`, `name` or `name:group` on this machine. Raises RefusedError."""
+    name, _, group = named.partition(":")
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+        uid, gid, home = entry.pw_uid, entry.pw_gid, entry.pw_dir
+    except KeyError:
+        if not name.isdigit():
+            message = f"unable to find user {name}: no matching entries in passwd file"
+            raise RefusedError(Failure.CONFIG, message) from None
+        uid, gid, home = int(name), 0, "/"
+    if group:
+        try:
+            gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+        except KeyError:
+            message = f"unable to find group {group}: no matching entries in group file"
+            raise RefusedError(Failure.CONFIG, message) from None
+    return uid, gid, home
+
+
 def capability_mask(spec: ContainerSpec) -> int | None:
     """The capabilities that a container keeps; None: all that the node has. Raises RefusedError."""
     if spec.privileged:
@@ -81,7 +105,7 @@ def _capability_bits(name: str) -> int:
 
 @frozen
 class Surroundings:
-    """What of a pod a container's description needs; kept in the shim's record, for containers that start later."""
+    """What of a pod a container's description needs; kept in the keeper's record, for containers that start later."""
 
     uid: str
     hostname: str
@@ -105,19 +129,21 @@ class Surroundings:
 def container_message(
     pod: Surroundings, spec: ContainerSpec, machine: Machine, cgroups: Cgroups, container_id: str, log: Path
 ) -> dict[str, Any]:
-    """What a shim needs to start a container. Raises RefusedError."""
+    """What a keeper needs to start a container. Raises RefusedError."""
     if not spec.argv:
         raise RefusedError(Failure.IMAGE_PULL, NO_COMMAND)
-    env = {"HOSTNAME": pod.hostname} | ({"HOME": machine.home} if machine.home else {}) | dict(spec.env)
+    uid, gid, home = user(spec.user or machine.default_user)
     group = f"{pod.uid}{'/' if pod.nested else '_'}{spec.name}"
     return {
         "name": spec.name,
         "attempt": spec.attempt,
         "id": container_id,
         "argv": list(spec.argv),
-        "env": env,
+        "env": {"HOSTNAME": pod.hostname} | dict(spec.env),
         "cwd": spec.working_dir or "/",
-        "user": spec.user or machine.default_user,
+        "uid": uid,
+        "gid": gid,
+        "home": machine.home or home,
         "groups": list(spec.supplemental_groups),
         "can_change_user": machine.may_change_user,
         "mounts": _mounts(pod, spec),
@@ -207,10 +233,10 @@ def in_memory_volumes(pod: PodSpec, volumes: Path) -> list[tuple[str, str]]:
 
 
 def as_message(surroundings: Surroundings) -> dict[str, Any]:
-    """Surroundings for the shim's record."""
+    """Surroundings for the keeper's record."""
     return asdict(surroundings)
 
 
 def from_message(message: Mapping[str, Any]) -> Surroundings:
-    """Surroundings from a shim's record."""
+    """Surroundings from a keeper's record."""
     return Surroundings(**message)

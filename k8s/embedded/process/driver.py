@@ -1,11 +1,11 @@
-"""The process driver: the `Driver` port over shims. What it knows, it can read again from the shims' records."""
+"""The process driver: the `Driver` port over keepers. What it knows, it can read again from the pods' records."""
 
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,18 +27,17 @@ from k8s.embedded.driver import (
     SandboxError,
 )
 from k8s.embedded.gateway import ExecSession
-from k8s.embedded.process import cleanup, describe, execution, limits, machine, shim_client, state
+from k8s.embedded.process import cleanup, describe, execution, keeper_client, limits, machine, state
 from k8s.embedded.process.addresses import AddressRange
 from k8s.embedded.process.describe import RefusedError, Surroundings
 from k8s.embedded.process.instance_network import InstanceNetwork
-from k8s.embedded.process.shim_client import ShimGoneError
-from k8s.embedded.process.shims import NO_SHIM, Pod, Shims
+from k8s.embedded.process.keeper_client import KeeperGoneError
+from k8s.embedded.process.keepers import Keepers, Pod
 from k8s.embedded.process.zygote import syscalls
-from k8s.embedded.process.zygote_process import Zygote, ZygoteDiedError, run_zygote
+from k8s.embedded.process.zygote_process import Zygote
 
 _START_WITHIN_S = 60.0
 _END_WITHIN_S = 10.0
-_ZYGOTE_LIVES_S = 1.0
 
 
 @frozen
@@ -59,16 +58,15 @@ class ProcessDriver:
         self._layout = state.Layout(state_directory.resolve())
         self._log_limits = log_limits
         self._network = InstanceNetwork.of(self._layout.root)
-        self._shims = Shims(self._layout)
+        self._zygote = Zygote(self._layout.root)
+        self._keepers = Keepers(self._layout, self._zygote)
         self._adopted: tuple[PodState, ...] = ()
         self._range: AddressRange | None = None
-        self._zygote: Zygote | None = None
-        self._zygote_up = trio.Event()
 
     @property
     def exits(self) -> trio.MemoryReceiveChannel[ContainerState]:
         """See `Driver`."""
-        return self._shims.exits
+        return self._keepers.exits
 
     def adopted(self) -> Sequence[PodState]:
         """See `Driver`."""
@@ -83,61 +81,47 @@ class ProcessDriver:
         if reason := machine.unsupported():
             raise DriverError(reason)
         self._layout.make()
-        with self._layout.locked(), self._shims.ear() as ear:
+        with self._layout.locked(), self._keepers.ear() as ear:
             self._cgroups = limits.detect(f"kecs-{self._network.tag}")
-            async with trio.open_nursery() as nursery:
-                abilities: dict[str, str] = await nursery.start(self._keep_zygote)
-                self._machine = machine.machine(abilities)
+            try:
+                await self._zygote.start()
+                self._machine = machine.machine(self._zygote.abilities)
                 if self._machine.own_network:
                     self._range = self._network.bring_up(self._layout.root)
                 self._adopt()
-                nursery.start_soon(self._shims.listen, ear)
-                nursery.start_soon(self._shims.watch_deaths)
-                notes = tuple(machine.notes(abilities, self._cgroups))
-                task_status.started(DriverInfo("process", version("kecs"), self._host_ip, False, notes=notes))
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._keepers.listen, ear)
+                    nursery.start_soon(self._keepers.watch_deaths)
+                    task_status.started(self._info())
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._keepers.dismiss_idle()
+                    await self._zygote.close()
+
+    def _info(self) -> DriverInfo:
+        notes = tuple(machine.notes(self._zygote.abilities, self._cgroups))
+        return DriverInfo("process", version("kecs"), self._host_ip, runs_images=False, notes=notes)
 
     @property
     def _host_ip(self) -> str:
         return self._range.gateway if self._range else machine.host_address()
 
     def _adopt(self) -> None:
-        self._shims.adopt()
-        for pod in self._shims.pods.values():
+        self._keepers.adopt()
+        for pod in self._keepers.pods.values():
             if self._range:
                 self._range.claim(pod.ip)
-        self._adopted = tuple(state.pod_state(pod.record) for pod in self._shims.pods.values())
-
-    async def _keep_zygote(self, task_status: trio.TaskStatus[dict[str, str]]) -> None:
-        """Have a zygote for as long as the driver runs. Raises DriverError when each dies as soon as it starts."""
-        while True:
-            started = trio.current_time()
-            async with run_zygote(self._layout.root) as zygote:
-                self._zygote = zygote
-                self._zygote_up.set()
-                task_status.started(zygote.abilities)
-                task_status = trio.TASK_STATUS_IGNORED
-                await self._follow_zygote(zygote)
-            self._zygote, self._zygote_up = None, trio.Event()
-            self._shims.no_zygote()
-            if trio.current_time() - started < _ZYGOTE_LIVES_S:
-                raise DriverError("the zygote dies as soon as it has started")
-
-    async def _follow_zygote(self, zygote: Zygote) -> None:
-        """Watch the shims that it forks, until it dies."""
-        with suppress(ZygoteDiedError):
-            while True:
-                uid, shim = await zygote.forked()
-                self._shims.watch(self._shims.pods[uid], shim)
+        self._adopted = tuple(state.pod_state(pod.record) for pod in self._keepers.pods.values())
 
     # -- starting
 
     async def start_pod(self, pod: PodSpec, containers: Sequence[ContainerSpec]) -> PodState:
         """See `Driver`."""
-        known = self._shims.pods.setdefault(pod.uid, Pod(pod.uid))
+        known = self._keepers.pods.setdefault(pod.uid, Pod(pod.uid))
         async with known.busy:
             if not known.record:
                 return await self._start_new(known, pod, containers)
-            if known.dead.is_set():
+            if not known.alive:
                 raise SandboxError(f"pod {pod.name} has ended")
             states = dict(known.containers)
             for spec in containers:
@@ -148,14 +132,12 @@ class ProcessDriver:
     async def _start_new(self, known: Pod, pod: PodSpec, specs: Sequence[ContainerSpec]) -> PodState:
         surroundings, messages, refused = self._described(pod, specs)
         if refused and not messages:
-            self._shims.pods.pop(pod.uid, None)
+            self._keepers.pods.pop(pod.uid, None)
             return PodState(pod.uid, "", (refused,), pod.namespace, pod.name)
-        message = self._pod_message(known, pod, surroundings)
-        await self._fork(known, message, messages)
-        if known.record.get("error") or not known.record:
-            reason = known.record.get("error") or "its shim was killed"
+        await self._make(known, self._pod_message(known, pod, surroundings), messages)
+        if error := known.record["error"]:
             await self._forget(known, keep_logs=False)
-            raise SandboxError(f"pod {pod.name}: {reason}")
+            raise SandboxError(f"pod {pod.name}: {error}")
         states = tuple(known.containers.values())
         if refused and all(container.phase is not Phase.FAILED for container in states):
             states += (refused,)
@@ -164,7 +146,7 @@ class ProcessDriver:
     def _described(
         self, pod: PodSpec, specs: Sequence[ContainerSpec]
     ) -> tuple[Surroundings, list[dict[str, Any]], ContainerState | None]:
-        """What to tell the shim, up to the first container that is refused, and the state of that one."""
+        """What to tell the keeper, up to the first container that is refused, and the state of that one."""
         volumes = self._layout.pod(pod.uid) / "volumes"
         surroundings = Surroundings.of(pod, self._cgroups, volumes)
         messages: list[dict[str, Any]] = []
@@ -189,7 +171,6 @@ class ProcessDriver:
         """Lend the pod an address and make its directories."""
         directory = self._layout.pod(pod.uid)
         directory.mkdir(exist_ok=True)
-        self._layout.logs(pod.uid).mkdir(exist_ok=True)
         linked = self._range is not None and not pod.host_network
         known.ip = self._range.lend() if self._range and linked else self._host_ip
         return {
@@ -198,12 +179,12 @@ class ProcessDriver:
             "name": pod.name,
             "hostname": pod.hostname,
             "directory": str(directory),
+            "private": str(self._layout.private),
             "ip": known.ip,
             "link": self._network.link(self._range.number(known.ip)) if self._range and linked else "",
             "group": self._network.group,
             "gateway": self._host_ip,
             "unshare": self._namespaces(pod, linked),
-            "own_processes": self._machine.own_processes and not pod.host_pid,
             "own_mounts": self._machine.own_mounts,
             "files": describe.files(pod, known.ip, linked) if self._machine.own_mounts else {},
             "tmpfs": describe.in_memory_volumes(pod, directory / "volumes") if self._machine.own_mounts else [],
@@ -217,22 +198,22 @@ class ProcessDriver:
         flags = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWUTS if linked else 0
         return flags | (syscalls.CLONE_NEWIPC if self._machine.own_network and not pod.host_ipc else 0)
 
-    async def _fork(self, known: Pod, pod: dict[str, Any], containers: list[dict[str, Any]]) -> None:
-        """Have the zygote make the pod and await what its shim says. Raises SandboxError."""
-        with trio.move_on_after(_START_WITHIN_S):
-            await self._zygote_up.wait()
-            assert self._zygote is not None
+    async def _make(self, known: Pod, pod: dict[str, Any], containers: list[dict[str, Any]]) -> None:
+        """Have a keeper make the pod. Raises SandboxError. Not cancelled halfway: the keeper would go on."""
+        with trio.CancelScope(shield=True):
             try:
-                known.asked = True
-                await self._zygote.fork_shim(pod, containers)
-            except ZygoteDiedError:
-                known.dead.set()
-                return
-            await known.spoke.wait()
+                keeper = await self._keepers.assign(known)
+                with trio.fail_after(_START_WITHIN_S):
+                    request = {"op": "start_pod", "pod": pod, "containers": containers}
+                    record = await keeper_client.command(self._layout.ear(keeper.number), request)
+            except (KeeperGoneError, trio.TooSlowError) as error:
+                await self._forget(known, keep_logs=False)
+                raise SandboxError(f"pod {pod['name']}: its keeper did not start it ({error})") from error
+            self._keepers.take(known, record)
 
     async def start_container(self, pod_uid: str, container: ContainerSpec) -> ContainerState:
         """See `Driver`."""
-        known = self._shims.pods.get(pod_uid)
+        known = self._keepers.pods.get(pod_uid)
         if known is None:
             raise SandboxError(f"pod {pod_uid} is not there")
         async with known.busy:
@@ -249,61 +230,65 @@ class ProcessDriver:
         except OSError as error:
             return _failed(known.uid, spec.name, Failure.CONFIG, str(error), spec.attempt)
         try:
-            record = await shim_client.command(self._layout.pod(known.uid), {"op": "start", "container": message})
-        except ShimGoneError as error:
+            record = await self._command(known, {"op": "start", "container": message})
+        except KeeperGoneError as error:
             raise SandboxError(f"pod {known.uid} has ended") from error
-        self._shims.take(known, record)
+        self._keepers.take(known, record)
         return known.containers[spec.name]
 
     # -- ending
 
     async def stop_container(self, pod_uid: str, name: str, grace_s: float) -> None:
         """See `Driver`."""
-        with suppress(ShimGoneError):
-            await shim_client.command(self._layout.pod(pod_uid), {"op": "stop", "name": name, "grace": grace_s})
+        if (pod := self._keepers.pods.get(pod_uid)) is not None:
+            with suppress(KeeperGoneError):
+                await self._command(pod, {"op": "stop", "name": name, "grace": grace_s})
+
+    async def _command(self, pod: Pod, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask a pod's keeper. Raises KeeperGoneError."""
+        if pod.keeper is None or not pod.alive:
+            raise KeeperGoneError(f"pod {pod.uid} has no keeper")
+        return await keeper_client.command(self._layout.ear(pod.keeper.number), request | {"uid": pod.uid})
 
     async def remove_pod(self, pod_uid: str, *, keep_logs: bool = False) -> None:
         """See `Driver`."""
-        known = self._shims.pods.get(pod_uid)
+        known = self._keepers.pods.get(pod_uid)
         if known is None:
             if not keep_logs:
-                await _remove_tree(self._layout.logs(pod_uid))
+                state.forget(self._layout.pod(pod_uid), keep_logs=False)
             return
         async with known.busy:
             await self._end(known)
             await self._forget(known, keep_logs=keep_logs)
 
     async def _end(self, known: Pod) -> None:
-        """Have the shim end its pod; kill it when it does not."""
-        if known.asked:
-            with trio.move_on_after(_START_WITHIN_S):
-                await known.spoke.wait()
-        if known.shim == NO_SHIM:
+        """Have the keeper end its pod. A keeper that does not is killed, which ends all its pods."""
+        with suppress(KeeperGoneError), trio.move_on_after(_END_WITHIN_S):
+            await self._command(known, {"op": "end_pod"})
             return
-        with suppress(ShimGoneError):
-            await shim_client.command(self._layout.pod(known.uid), {"op": "end"})
-        with trio.move_on_after(_END_WITHIN_S):
-            await known.dead.wait()
-            return
-        cleanup.kill(known.shim, known.record.get("ticks", 0))
-        await known.dead.wait()
+        if known.keeper is not None and known.alive:
+            cleanup.kill(known.keeper.pid, known.keeper.ticks)
+            await known.keeper.dead.wait()
 
     async def _forget(self, known: Pod, *, keep_logs: bool) -> None:
         directory = self._layout.pod(known.uid)
-        cleanup.remove_groups(self._cgroups, known.uid)
-        await _remove_tree(directory)
-        if not keep_logs:
-            await _remove_tree(self._layout.logs(known.uid))
+        if not known.alive:
+            cleanup.remove_groups(self._cgroups, known.uid)
+        if (directory / "volumes").exists():
+            await trio.to_thread.run_sync(partial(state.forget, directory, keep_logs=keep_logs))
+        else:
+            state.forget(directory, keep_logs=keep_logs)
         if self._range:
             self._range.give_back(known.ip)
-        self._shims.pods.pop(known.uid, None)
+        await self._keepers.forget(known)
 
     async def stop_all(self, grace_s: float) -> None:
         """See `Driver`."""
-        pods = list(self._shims.pods.values())
+        pods = list(self._keepers.pods.values())
         async with trio.open_nursery() as nursery:
             for pod in pods:
                 nursery.start_soon(self._stop_pod, pod, grace_s)
+        await self._keepers.dismiss_idle()
         if self._range:
             self._network.take_down()
             self._range = None
@@ -314,15 +299,14 @@ class ProcessDriver:
         for name in running:
             await self.stop_container(pod.uid, name, grace_s)
         with trio.move_on_after(grace_s + _END_WITHIN_S):
-            await self._shims.all_ended(pod)
+            await self._keepers.all_ended(pod)
         await self.remove_pod(pod.uid, keep_logs=True)
 
     # -- commands inside
 
     async def probe(self, pod_uid: str, name: str, argv: Sequence[str], timeout_s: float) -> ProbeResult:
         """See `Driver`."""
-        self._require_running(pod_uid, name)
-        return await execution.probe(self._layout.pod(pod_uid), name, argv, timeout_s)
+        return await execution.probe(self._ear(pod_uid, name), pod_uid, name, argv, timeout_s)
 
     @asynccontextmanager
     async def exec(
@@ -337,27 +321,19 @@ class ProcessDriver:
         tty: bool = False,
     ) -> AsyncIterator[ExecSession]:
         """See `Driver`."""
-        self._require_running(pod_uid, name)
-        directory = self._layout.pod(pod_uid)
         async with execution.session(
-            directory, name, argv, stdin=stdin, stdout=stdout, stderr=stderr, tty=tty
+            self._ear(pod_uid, name), pod_uid, name, argv, stdin=stdin, stdout=stdout, stderr=stderr, tty=tty
         ) as session:
             yield session
 
-    def _require_running(self, pod_uid: str, name: str) -> None:
-        pod = self._shims.pods.get(pod_uid)
+    def _ear(self, pod_uid: str, name: str) -> Path:
+        """The ear of a running container's keeper. Raises NotRunningError."""
+        pod = self._keepers.pods.get(pod_uid)
         container = pod.containers.get(name) if pod else None
-        if container is None or container.phase is not Phase.RUNNING:
+        if pod is None or pod.keeper is None or container is None or container.phase is not Phase.RUNNING:
             raise NotRunningError(f"container {name} is not running")
+        return self._layout.ear(pod.keeper.number)
 
 
 def _failed(uid: str, name: str, failure: Failure, message: str, attempt: int = 0) -> ContainerState:
     return ContainerState(uid, name, Phase.FAILED, attempt, failure=failure, message=message)
-
-
-async def _remove_tree(directory: Path) -> None:
-    """Remove a directory, in a thread where it may be a large one."""
-    if (directory / "volumes").exists():
-        await trio.to_thread.run_sync(shutil.rmtree, directory, True)
-    else:
-        shutil.rmtree(directory, ignore_errors=True)

@@ -15,8 +15,8 @@ from attrs import define, field
 
 from k8s.embedded.driver import DriverError, NotRunningError, ProbeResult
 from k8s.embedded.gateway import ExecOutput
-from k8s.embedded.process import shim_client
-from k8s.embedded.process.shim_client import ShimConnection, ShimGoneError
+from k8s.embedded.process import keeper_client
+from k8s.embedded.process.keeper_client import KeeperConnection, KeeperGoneError
 
 _PIECE = 65536
 _LAST_OUTPUT_WITHIN_S = 0.25
@@ -24,44 +24,48 @@ _PROBE_OUTPUT = 4096
 _KILLED = 137
 
 
-async def _begin(connection: ShimConnection, name: str, argv: Sequence[str], descriptors: Sequence[int]) -> None:
+async def _begin(
+    connection: KeeperConnection, uid: str, name: str, argv: Sequence[str], descriptors: Sequence[int]
+) -> None:
     """Start a command on three descriptors. Raises NotRunningError, DriverError."""
     try:
-        answer = await connection.ask({"op": "exec", "name": name, "argv": list(argv), "env": {}}, descriptors)
-    except ShimGoneError as error:
+        answer = await connection.ask(
+            {"op": "exec", "uid": uid, "name": name, "argv": list(argv), "env": {}}, descriptors
+        )
+    except KeeperGoneError as error:
         raise NotRunningError(f"container {name} is not running") from error
     if "pid" not in answer:
         kind = NotRunningError if answer["failure"] == "NotRunning" else DriverError
         raise kind(answer["message"])
 
 
-async def _end(connection: ShimConnection) -> int:
-    """The command's exit code; 137 when its container's shim was killed."""
+async def _end(connection: KeeperConnection) -> int:
+    """The command's exit code; 137 when its container's keeper was killed."""
     try:
         return int((await connection.receive())["exit_code"])
-    except ShimGoneError:
+    except KeeperGoneError:
         return _KILLED
 
 
-async def probe(pod_directory: Path, name: str, argv: Sequence[str], timeout_s: float) -> ProbeResult:
+async def probe(ear: Path, uid: str, name: str, argv: Sequence[str], timeout_s: float) -> ProbeResult:
     """Run a probe's command. Raises NotRunningError. One that cannot be executed has failed with 126."""
     output = bytearray()
     with trio.move_on_after(timeout_s):
         try:
-            async with shim_client.connect(pod_directory) as connection:
-                code = await _run_probe(connection, name, argv, output)
-        except ShimGoneError as error:
+            async with keeper_client.connect(ear) as connection:
+                code = await _run_probe(connection, uid, name, argv, output)
+        except KeeperGoneError as error:
             raise NotRunningError(f"container {name} is not running") from error
         return ProbeResult(code, bytes(output))
     return ProbeResult(None, bytes(output))
 
 
-async def _run_probe(connection: ShimConnection, name: str, argv: Sequence[str], output: bytearray) -> int:
+async def _run_probe(connection: KeeperConnection, uid: str, name: str, argv: Sequence[str], output: bytearray) -> int:
     ours, theirs = os.pipe()
     async with trio.lowlevel.FdStream(ours) as stream:
         null = os.open(os.devnull, os.O_RDWR)
         try:
-            await _begin(connection, name, argv, (null, theirs, theirs))
+            await _begin(connection, uid, name, argv, (null, theirs, theirs))
         except NotRunningError:
             raise
         except DriverError as error:
@@ -131,7 +135,7 @@ class Session:
 
     async def _follow(
         self,
-        connection: ShimConnection,
+        connection: KeeperConnection,
         streams: Sequence[tuple[trio.lowlevel.FdStream, str]],
         sender: trio.MemorySendChannel[ExecOutput],
     ) -> None:
@@ -153,15 +157,15 @@ async def _pass_on(stream: trio.lowlevel.FdStream, name: str, sender: trio.Memor
 
 @asynccontextmanager
 async def session(
-    pod_directory: Path, name: str, argv: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ear: Path, uid: str, name: str, argv: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool
 ) -> AsyncIterator[Session]:
     """Run a command with streams connected; leaving hangs it up. Raises NotRunningError, DriverError."""
     with ExitStack() as given:
         ends = _Ends(given, stdin, stdout, stderr, tty)
         raised: Exception | None = None
         try:
-            async with shim_client.connect(pod_directory) as connection:
-                await _begin(connection, name, argv, ends.theirs)
+            async with keeper_client.connect(ear) as connection:
+                await _begin(connection, uid, name, argv, ends.theirs)
                 given.close()
                 sender, receiver = trio.open_memory_channel[ExecOutput](0)
                 running = Session(receiver, ends.stdin, ends.terminal)
@@ -174,14 +178,14 @@ async def session(
                     nursery.cancel_scope.cancel()
             if raised is not None:
                 raise raised  # itself, not in the nursery's group
-        except ShimGoneError as error:
+        except KeeperGoneError as error:
             raise NotRunningError(f"container {name} is not running") from error
         finally:
             await ends.close()
 
 
 class _Ends:
-    """Both ends of a command's streams. `theirs` are closed with `given`, once the shim has them."""
+    """Both ends of a command's streams. `theirs` are closed with `given`, once the keeper has them."""
 
     def __init__(self, given: ExitStack, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> None:
         self.stdin: trio.lowlevel.FdStream | None = None

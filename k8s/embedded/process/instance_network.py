@@ -20,7 +20,7 @@ from attrs import frozen
 
 from k8s.embedded.process import addresses
 from k8s.embedded.process.addresses import AddressRange
-from k8s.embedded.process.zygote import pod_network, rtnetlink
+from k8s.embedded.process.zygote import namespaces, rtnetlink
 
 _LOCK = Path("/run/lock/kecs-network.lock")
 
@@ -57,7 +57,7 @@ class InstanceNetwork:
             netlink = rtnetlink.Netlink()
             peer = f"{self.gateway_link}p"
             netlink.request(
-                rtnetlink.new_veth(self.gateway_link, self.group, pod_network.MAC, peer, None), allowed=(errno.EEXIST,)
+                rtnetlink.new_veth(self.gateway_link, self.group, namespaces.MAC, peer, None), allowed=(errno.EEXIST,)
             )
             index = netlink.index(self.gateway_link)
             netlink.request(

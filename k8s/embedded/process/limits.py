@@ -34,7 +34,7 @@ class Cgroups:
         return tuple(name for name in ("memory", "cpu") if name not in self.parents)
 
     def groups(self, path: str, resources: Resources, *, parent: bool = False) -> list[dict[str, Any]]:
-        """The groups that hold something to `resources`, as a shim takes them; none where nothing is limited.
+        """The groups that hold something to `resources`, as a keeper takes them; none where nothing is limited.
 
         `path` is relative to the instance's group. With `parent`, groups of containers will lie below.
         """

@@ -1,9 +1,10 @@
-"""What lies in a driver's state directory, and what the shims' records say.
+"""What lies in a driver's state directory, and what the pods' records say.
 
-driver.sock, driver.lock, network.json      the driver's own
-pods/<uid>/state.json, shim.sock            the shim's record and its ear
-pods/<uid>/hosts, hostname, volumes/        what the pod's containers see
-logs/<uid>/<container>.<attempt>.log        survive the pod until they are removed
+- `driver.sock`, `driver.lock`, `network.json`: the driver's own
+- `keepers/<id>`, `<id>.sock`: a keeper's pid and start, and its ear
+- `pods/<uid>/state.jsonl`, `volumes/`: the pod's record, written by its keeper; what its containers share
+- `pods/<uid>/<container>.<attempt>.log`: survive the pod until they are removed
+- `private/`: where each container mounts what only it sees
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -23,6 +25,8 @@ from attrs import frozen
 
 from k8s.embedded.driver import ContainerState, DriverError, Failure, Phase, PodState
 from k8s.embedded.process.zygote import wire
+
+_RECORD = "state.jsonl"
 
 
 @frozen
@@ -38,24 +42,34 @@ class Layout:
 
     @property
     def driver_socket(self) -> Path:
-        """Where shims tell what changed."""
+        """Where keepers tell what changed."""
         return self.root / "driver.sock"
 
     def pod(self, uid: str) -> Path:
         """A pod's own directory."""
         return self.pods / uid
 
-    def logs(self, uid: str) -> Path:
-        """A pod's logs."""
-        return self.root / "logs" / uid
+    @property
+    def keepers(self) -> Path:
+        """One file and one socket a keeper."""
+        return self.root / "keepers"
+
+    @property
+    def private(self) -> Path:
+        """An empty directory."""
+        return self.root / "private"
+
+    def ear(self, keeper: str) -> Path:
+        """Where a keeper takes commands."""
+        return self.keepers / f"{keeper}.sock"
 
     def log(self, uid: str, name: str, attempt: int) -> Path:
         """An attempt's log."""
-        return self.logs(uid) / f"{name}.{attempt}.log"
+        return self.pod(uid) / f"{name}.{attempt}.log"
 
     def make(self) -> None:
         """Make the directories; nobody else may look into them."""
-        for directory in (self.root, self.pods, self.root / "logs"):
+        for directory in (self.root, self.pods, self.keepers, self.private):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @contextmanager
@@ -79,21 +93,32 @@ class Layout:
 
 
 def read_record(directory: Path) -> dict[str, Any] | None:
-    """A shim's record; None when it has not written one."""
+    """A pod's record: the last complete line of its file. None where there is none."""
     try:
-        record: dict[str, Any] = json.loads((directory / "state.json").read_bytes())
-    except (OSError, ValueError):
+        written = (directory / _RECORD).read_bytes()
+    except OSError:
         return None
+    lines = written[: written.rfind(b"\n") + 1].splitlines()
+    record: dict[str, Any] | None = json.loads(lines[-1]) if lines else None
     return record
 
 
+def keepers(layout: Layout) -> dict[str, tuple[int, int]]:
+    """Every keeper that was forked over this directory: name → pid and start, whether or not it lives."""
+    found = {}
+    for path in layout.keepers.iterdir():
+        if not path.suffix and len(words := path.read_text().split()) == 2:
+            found[path.name] = (int(words[0]), int(words[1]))
+    return found
+
+
 def container_states(record: dict[str, Any]) -> tuple[ContainerState, ...]:
-    """The containers of a shim's record."""
+    """The containers of a pod's record."""
     return tuple(_container_state(record["uid"], container) for container in record["containers"])
 
 
 def pod_state(record: dict[str, Any]) -> PodState:
-    """A shim's record as the node sees it."""
+    """A pod's record as the node sees it."""
     return PodState(record["uid"], record["ip"], container_states(record), record["namespace"], record["name"])
 
 
@@ -119,13 +144,8 @@ def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def empty_record(uid: str) -> dict[str, Any]:
-    """The record of a pod whose shim never wrote one."""
-    return {"uid": uid, "namespace": "", "name": "", "ip": "", "error": "", "pid": 0, "ticks": 0, "containers": []}
-
-
 def end(directory: Path, record: dict[str, Any]) -> None:
-    """Correct the record of a shim that is dead: what ran in it is killed, and has ended by SIGKILL, now."""
+    """Correct the record of a pod whose keeper is dead: what ran in it is killed, and has ended by SIGKILL, now."""
     running = [container for container in record["containers"] if container["phase"] == Phase.RUNNING]
     for container in running:
         if wire.start_ticks(container["pid"]) == container["ticks"]:
@@ -139,4 +159,13 @@ def end(directory: Path, record: dict[str, Any]) -> None:
         }
     if running:
         with suppress(OSError):  # the pod is being removed, or the disk is full: it is told all the same
-            wire.replace_file(str(directory / "state.json"), wire.json_text(record))
+            wire.append_line(str(directory / _RECORD), wire.json_text(record))
+
+
+def forget(directory: Path, *, keep_logs: bool) -> None:
+    """Remove a pod's directory, or all in it but the logs."""
+    (directory / _RECORD).unlink(missing_ok=True)
+    if not keep_logs:
+        shutil.rmtree(directory, ignore_errors=True)
+    elif (directory / "volumes").exists():
+        shutil.rmtree(directory / "volumes", ignore_errors=True)

@@ -1,83 +1,78 @@
-"""The zygote as the driver sees it: a child that forks shims, started again when it dies."""
+"""The zygote as the driver sees it: a child that forks keepers, started whenever it is needed and not there."""
 
 from __future__ import annotations
 
+import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from k8s.embedded.driver import SandboxError
 from k8s.embedded.process.zygote import wire
 
 _ROOT = Path(__file__).parents[3]
 _PROGRAM = "import sys; sys.path.append(sys.argv.pop(1)); from k8s.embedded.process.zygote.main import main; main()"
-_SEND_BUFFER = 1 << 20
-
-
-class ZygoteDiedError(Exception):
-    """The zygote has ended; what was asked of it may or may not have happened."""
+_ATTEMPTS = 3
 
 
 class Zygote:
-    """One running zygote. `abilities` is what it found it may do: for each kind of namespace, "" or why not."""
+    """A zygote over a state directory. `abilities`: for each kind of namespace, "" where it may, else why not."""
 
-    def __init__(self, process: subprocess.Popen[bytes], channel: trio.socket.SocketType, abilities: Any) -> None:
-        self._process = process
-        self._channel = channel
-        self._sending = trio.Lock()
-        self.abilities: dict[str, str] = abilities
+    def __init__(self, state_directory: Path) -> None:
+        self._state_directory = state_directory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: trio.socket.SocketType | None = None
+        self._busy = trio.Lock()
+        self.abilities: dict[str, str] = {}
 
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        return self._process.pid
+    async def start(self) -> None:
+        """Start it. Raises SandboxError when it does not come up."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            arguments = [str(_ROOT), str(theirs.fileno()), str(self._state_directory)]
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - it returns in a millisecond, and is awaited in `close`
+                [sys.executable, "-I", "-S", "-c", _PROGRAM, *arguments],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={},
+                cwd="/",
+            )
+        self._channel = trio.socket.from_stdlib_socket(ours)
+        self.abilities = await self._receive()
 
-    async def fork_shim(self, pod: dict[str, Any], containers: Sequence[dict[str, Any]]) -> None:
-        """Ask for a pod. Raises ZygoteDiedError."""
-        packet = wire.encode({"pod": pod, "containers": list(containers)})
-        try:
-            async with self._sending:
-                await self._channel.send(packet)
-        except OSError as error:
-            raise ZygoteDiedError(str(error)) from error
+    async def fork_keeper(self) -> tuple[str, int, int]:
+        """The name, pid and start of a new keeper. Raises SandboxError when no zygote lives long enough."""
+        async with self._busy:
+            for _ in range(_ATTEMPTS):
+                number = secrets.token_hex(4)
+                try:
+                    if self._channel is None:
+                        await self.start()
+                    assert self._channel is not None
+                    await self._channel.send(wire.encode({"keeper": number}))
+                    answer = await self._receive()
+                except (OSError, SandboxError):
+                    await self.close()
+                else:
+                    return number, answer["pid"], answer["ticks"]
+        raise SandboxError("the zygote dies whenever it is started")
 
-    async def forked(self) -> tuple[str, int]:
-        """The next shim that it has forked: its pod's uid, and its pid. Raises ZygoteDiedError."""
-        try:
-            packet = await self._channel.recv(wire.MAX_MESSAGE)
-        except OSError as error:
-            raise ZygoteDiedError(str(error)) from error
+    async def _receive(self) -> Any:
+        assert self._channel is not None
+        packet = await self._channel.recv(wire.MAX_MESSAGE)
         if not packet:
-            raise ZygoteDiedError("the zygote has ended")
-        message = wire.decode(packet)
-        return message["uid"], message["pid"]
+            raise SandboxError("the zygote has ended")
+        return wire.decode(packet)
 
-
-@asynccontextmanager
-async def run_zygote(state_directory: Path) -> AsyncIterator[Zygote]:
-    """Start a zygote; leaving ends it, and no shim of it."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-    with theirs:
-        process = subprocess.Popen(  # noqa: ASYNC220  # takes a millisecond; its end is awaited below
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_ROOT), str(theirs.fileno()), str(state_directory)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            env={},
-            cwd="/",
-        )
-    channel = trio.socket.from_stdlib_socket(ours)
-    try:
-        first = await channel.recv(wire.MAX_MESSAGE)
-        if not first:
-            raise ZygoteDiedError("the zygote did not start")
-        yield Zygote(process, channel, wire.decode(first))
-    finally:
-        channel.close()
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(process.wait)
+    async def close(self) -> None:
+        """End it, and no keeper of it."""
+        channel, process, self._channel, self._process = self._channel, self._process, None, None
+        if channel is not None:
+            channel.close()
+        if process is not None:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(process.wait)

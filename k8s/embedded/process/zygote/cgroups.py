@@ -1,4 +1,4 @@
-"""Control groups as a shim uses them: directories to make, files to write, a count of out-of-memory kills to read.
+"""Control groups as a keeper uses them: directories to make, files to write, a count of out-of-memory kills to read.
 
 Which hierarchies there are, and what to write, is the driver's knowledge; it comes as data: a list of
 `{"path", "write": [(file, value)], "oom": file or ""}`.
@@ -11,9 +11,12 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k8s.embedded.process.zygote.loop import Loop
     from k8s.embedded.process.zygote.wire import Message
 
-_REMOVE_WITHIN_S = 2.0
+_RETRY_S = 0.02
 
 
 def make(groups: list[Message]) -> None:
@@ -24,21 +27,21 @@ def make(groups: list[Message]) -> None:
             _write(f"{group['path']}/{name}", value)
 
 
-def remove(groups: list[Message]) -> None:
+def remove(groups: list[Message], loop: Loop, attempts: int = 100) -> None:
     """Remove the groups; their processes have ended, though the kernel may need a moment to notice."""
-    deadline = time.monotonic() + _REMOVE_WITHIN_S
     for group in reversed(groups):
-        while True:
-            try:
-                os.rmdir(group["path"])
-            except FileNotFoundError:
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.002)
-            else:
-                break
+        try:
+            os.rmdir(group["path"])
+        except FileNotFoundError:
+            continue
+        except OSError:
+            if attempts:
+                key = ("remove", group["path"])
+                loop.call_at(key, time.monotonic() + _RETRY_S, _removal(group, loop, attempts - 1))
+
+
+def _removal(group: Message, loop: Loop, attempts: int) -> Callable[[], None]:
+    return lambda: remove([group], loop, attempts)
 
 
 def out_of_memory(groups: list[Message]) -> bool:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import _signal
 import errno
-import grp
 import os
-import pwd
 import resource
 import select
 from fcntl import ioctl
@@ -56,7 +54,12 @@ def start_first_process(pod: Message, container: Message, streams: Sequence[int]
 
 
 def start_further_process(
-    container: Message, first_process: int, argv: Sequence[str], streams: Sequence[int], env: dict[str, str]
+    container: Message,
+    pod_namespaces: Sequence[tuple[int, int]],
+    first_process: int,
+    argv: Sequence[str],
+    streams: Sequence[int],
+    env: dict[str, str],
 ) -> tuple[int, int]:
     """Start a command inside a running container: the pid that the caller must wait for, and the command's own.
 
@@ -69,7 +72,7 @@ def start_further_process(
     report, pid_told = os.pipe2(os.O_CLOEXEC)
 
     def become(told: int) -> None:
-        for descriptor, kind in namespaces:
+        for descriptor, kind in (*pod_namespaces, *namespaces):
             syscalls.setns(descriptor, kind)
         pid = os.fork()
         if pid == 0:
@@ -94,6 +97,14 @@ def exit_code(status: int) -> int:
     """A wait status as shells and Docker write it: 128 + signal when a signal ended the process."""
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL a process group; one that is gone is no error."""
+    try:
+        os.killpg(pid, _signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def _open_namespaces(pid: int) -> tuple[list[tuple[int, int]], int]:
@@ -163,9 +174,8 @@ def _join_cgroups(container: Message) -> None:
 def _become_command(container: Message, argv: Sequence[str], streams: Sequence[int]) -> None:
     """Turn into the command, in the present namespaces. Raises LaunchError."""
     env = dict(container["env"])
-    uid, gid, home = _user(container["user"])
     env.setdefault("PATH", DEFAULT_PATH)
-    env.setdefault("HOME", home)
+    env.setdefault("HOME", container["home"])
     if os.isatty(streams[0]):
         env.setdefault("TERM", "xterm")
     _limit(container["ulimits"])
@@ -178,7 +188,7 @@ def _become_command(container: Message, argv: Sequence[str], streams: Sequence[i
         os.dup2(descriptor, target, inheritable=True)
     if os.isatty(0):
         ioctl(0, _TIOCSCTTY, 0)
-    _change_user(uid, gid, container)
+    _change_user(container["uid"], container["gid"], container)
     path = _find(argv[0], env["PATH"])
     try:
         os.execve(path, list(argv), env)
@@ -206,26 +216,6 @@ def _words(error: OSError) -> str:
     return "exec format error" if error.errno == errno.ENOEXEC else os.strerror(error.errno or 0).lower()
 
 
-def _user(user: str) -> tuple[int, int, str]:
-    """uid, gid and home of `uid`, `uid:gid`, `name` or `name:group`. Raises LaunchError."""
-    wanted, _, group = user.partition(":")
-    try:
-        entry = pwd.getpwuid(int(wanted)) if wanted.isdigit() else pwd.getpwnam(wanted)
-        uid, gid, home = entry.pw_uid, entry.pw_gid, entry.pw_dir
-    except KeyError:
-        if not wanted.isdigit():
-            message = f"unable to find user {wanted}: no matching entries in passwd file"
-            raise LaunchError(CONFIG, message) from None
-        uid, gid, home = int(wanted), 0, "/"
-    if group:
-        try:
-            gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-        except KeyError:
-            message = f"unable to find group {group}: no matching entries in group file"
-            raise LaunchError(CONFIG, message) from None
-    return uid, gid, home
-
-
 def _change_user(uid: int, gid: int, container: Message) -> None:
     """Take on the container's user and no more capabilities than it may have. Raises LaunchError."""
     groups = container["groups"]
@@ -241,7 +231,7 @@ def _change_user(uid: int, gid: int, container: Message) -> None:
         if container["capabilities"] is not None:
             syscalls.keep_capabilities(container["capabilities"])
     except OSError as error:
-        message = f"user {container['user']}: {_words(error)} (this node may not become another user)"
+        message = f"user {uid}:{gid}: {_words(error)} (this node may not become another user)"
         raise LaunchError(CONFIG, message) from error
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _signal.SIGKILL)  # changing the user has cleared it
 

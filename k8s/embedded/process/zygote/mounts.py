@@ -21,21 +21,36 @@ def arrange(pod: Message, container: Message, own_processes: bool) -> None:
     Sources are opened before anything is put on top of them.
     """
     syscalls.mount("", "/", flags=MS_REC | MS_PRIVATE)
-    files = [(f"{pod['directory']}/{name}", f"/etc/{name}", False) for name in pod["files"]]
-    binds = [(_open(source), target, read_only) for source, target, read_only in files + container["mounts"]]
+    binds = [(_open(source), target, read_only) for source, target, read_only in container["mounts"]]
     if container["read_only_root"]:
         syscalls.set_read_only("/", recursive=True)
-    _make_mount_points(pod["directory"] + "/root", [target for _, target, _ in binds[len(files) :]])
+    private = _private(pod)
+    _make_mount_points(pod["private"] + "/root", [target for _, target, _ in binds])
     if own_processes:
         syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    if os.path.isdir("/dev/shm"):
-        syscalls.mount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777")
-    for descriptor, target, read_only in binds:
+    for name, target in (*((name, f"/etc/{name}") for name in pod["files"]), ("shm", "/dev/shm")):
         if os.path.exists(target):
-            syscalls.mount(f"/proc/self/fd/{descriptor}", target, flags=MS_BIND | MS_REC)
-            if read_only or container["read_only_root"]:
-                syscalls.set_read_only(target, recursive=False, read_only=read_only)
+            syscalls.mount(f"/proc/self/fd/{private}/{name}", target, flags=MS_BIND)
+    os.close(private)
+    for descriptor, target, read_only in binds:
+        syscalls.mount(f"/proc/self/fd/{descriptor}", target, flags=MS_BIND | MS_REC)
+        if read_only or container["read_only_root"]:
+            syscalls.set_read_only(target, recursive=False, read_only=read_only)
         os.close(descriptor)
+
+
+def _private(pod: Message) -> int:
+    """A directory in memory, with the container's /dev/shm and the pod's files for /etc."""
+    directory = pod["private"]
+    syscalls.mount("private", directory, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755")
+    os.umask(0)
+    os.mkdir(directory + "/shm", 0o1777)
+    os.umask(0o022)
+    for name, text in pod["files"].items():
+        descriptor = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
+    return _open(directory)
 
 
 def _open(path: str) -> int:

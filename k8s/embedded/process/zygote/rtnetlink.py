@@ -1,7 +1,7 @@
 """Links, addresses and routes over a raw netlink socket.
 
 Hand-packed: what a pod needs is five kinds of message, and building them costs microseconds. A socket belongs to the
-network namespace it was opened in, whichever namespace the process enters afterwards; that is how a shim makes the
+network namespace it was opened in, whichever namespace the process enters afterwards; that is how a keeper makes the
 host's end of its link from inside the pod.
 """
 
@@ -18,6 +18,7 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x
 NLMSG_ERROR = 2
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 1, 3, 18, 26, 27, 28
+IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_INET_CONF = 1, 2, 1, 1
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_PREFSRC = 1, 4, 7
@@ -94,14 +95,16 @@ def new_veth(name: str, group: int, mac: bytes, peer: str, peer_namespace: int |
     Both ends have the same hardware address and NOARP: no neighbour is ever looked up, and the kernel's neighbour
     table, which ends at 1024 entries by default, may drop ours as it likes.
     """
-    peer_info = _IFINFO.pack(0, 0, 0, IFF_NOARP, IFF_NOARP)
+    # one queue each: the default, one a processor, doubles what making a link costs
+    queues = attribute(IFLA_NUM_TX_QUEUES, pack("=I", 1)) + attribute(IFLA_NUM_RX_QUEUES, pack("=I", 1))
+    peer_info = _IFINFO.pack(0, 0, 0, IFF_NOARP, IFF_NOARP) + queues
     peer_info += attribute(IFLA_IFNAME, peer.encode() + b"\0") + attribute(IFLA_ADDRESS, mac)
     if peer_namespace is not None:
         peer_info += attribute(IFLA_NET_NS_FD, pack("=I", peer_namespace))
     info = attribute(IFLA_INFO_KIND, b"veth")
     info += attribute(IFLA_INFO_DATA | _NESTED, attribute(VETH_INFO_PEER | _NESTED, peer_info))
     body = _IFINFO.pack(0, 0, 0, IFF_UP | IFF_NOARP, IFF_UP | IFF_NOARP) + attribute(IFLA_IFNAME, name.encode() + b"\0")
-    body += attribute(IFLA_ADDRESS, mac) + attribute(IFLA_GROUP, pack("=I", group))
+    body += queues + attribute(IFLA_ADDRESS, mac) + attribute(IFLA_GROUP, pack("=I", group))
     return RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body + attribute(IFLA_LINKINFO | _NESTED, info)
 
 

@@ -1,8 +1,8 @@
-"""How the driver, the zygote and the shims talk, and what they write to disk.
+"""How the driver, the zygote and the keepers talk, and what they write to disk.
 
-Messages are dictionaries, marshalled, one per packet on Unix sockets, with file descriptors beside them. States are one
-line of JSON, replaced atomically. Paths of sockets may be longer than the 108 bytes that the kernel takes; they are
-reached through a descriptor of their directory.
+Messages are dictionaries, marshalled, one per packet on Unix sockets, with file descriptors beside them. States are
+lines of JSON, of which the last complete one counts. Paths of sockets may be longer than the 108 bytes that the kernel
+takes; they are reached through a descriptor of their directory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Message: TypeAlias = dict[str, Any]
 
-MARSHAL_VERSION = 4  # readable by every Python since 3.4: a shim may be older than the driver that adopts it
+MARSHAL_VERSION = 4  # readable by every Python since 3.4: a keeper may be older than the driver that adopts it
 MAX_MESSAGE = 1 << 18
 MAX_DESCRIPTORS = 8
 _ANCILLARY = _socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
@@ -71,15 +71,13 @@ def json_text(value: Any) -> str:
     return repr(value)
 
 
-def replace_file(path: str, text: str) -> None:
-    """Write a file so that a reader sees all of the old or all of the new."""
-    temporary = path + ".new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def append_line(path: str, text: str) -> None:
+    """Add a line to a file. A reader may see a part of it, but then no newline."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, text.encode())
+        os.write(descriptor, text.encode() + b"\n")
     finally:
         os.close(descriptor)
-    os.rename(temporary, path)
 
 
 def start_ticks(pid: int) -> int:
