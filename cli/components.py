@@ -14,6 +14,9 @@ PROCESSES = (SUPERVISOR, NODE, CONTROL)
 EXIT_HOPELESS = 78
 """A process that leaves with this code (sysexits' EX_CONFIG) would fail the same way again: it is not restarted."""
 
+NOTE = "note: "
+"""How a reported line begins that is no step but something to tell the user."""
+
 REPORT_FD = "KECS_REPORT_FD"
 """The environment variable that tells a process where to report its start-up steps."""
 

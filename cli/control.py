@@ -272,6 +272,7 @@ def describe(instance: Instance) -> dict[str, Any]:
             "state": "stopped" if pid is None else facts.get("state", "ready"),
             "restarts": facts.get("restarts", 0),
             "last_exit": facts.get("last_exit", ""),
+            "notes": facts.get("notes", []),
             "log": str(instance.log_file(name)),
         }
     return {

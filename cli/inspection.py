@@ -29,6 +29,9 @@ def status(instance: options.InstanceName = "default", as_json: options.AsJson =
             for name, facts in described["processes"].items()
         ]
         output.table(("PROCESS", "STATE", "PID", "RESTARTS", "LAST END"), rows)
+        for facts in described["processes"].values():
+            for note in facts["notes"]:
+                output.say(f"Note: {note}")
     if described["state"] == "stopped":
         raise typer.Exit(control.NOT_RUNNING)
     if described["state"] == "degraded":

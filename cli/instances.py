@@ -192,6 +192,13 @@ class Instance:
         }
         replace_text(self.settings_file, json.dumps(record, indent=2) + "\n")
 
+    def grace_s(self, settings: Settings) -> float:
+        """Seconds that tasks get at this stop: what `kecs stop --grace` said, else the setting."""
+        try:
+            return float((self.path / "run" / "grace").read_text())
+        except (OSError, ValueError):
+            return settings.grace_s
+
     def running(self, process: str = "supervisor") -> int | None:
         """The pid of one of its processes, if it lives."""
         return self.pid_file(process).pid()

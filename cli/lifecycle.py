@@ -56,6 +56,9 @@ def start(
             f"AWS endpoint {described['endpoint']}, admin {described['admin_endpoint']}\n"
             f'In this shell:  eval "$(kecs env{"" if instance == "default" else f" --instance {instance}"})"'
         )
+        for facts in described["processes"].values():
+            for note in facts["notes"]:
+                output.complain(f"Note: {note}")
     if not detach:
         attend(instance)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from cli.components import EXIT_HOPELESS, REPORT_FD
+from cli.components import EXIT_HOPELESS, NOTE, REPORT_FD
 from cli.instances import Instance, Settings
 
 
@@ -40,6 +40,10 @@ class Lifetime:
         if self._report is not None:
             with contextlib.suppress(OSError):
                 os.write(self._report, text.encode() + b"\n")
+
+    def note(self, sentence: str) -> None:
+        """Tell of something that this machine does not allow; it is shown at the start and by `kecs status`."""
+        self.step(f"{NOTE}{sentence}")
 
     def ready(self) -> None:
         """Tell the supervisor that this process serves; there is nothing to report after that."""
@@ -91,11 +95,19 @@ def log_to_stderr(settings: Settings) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+async def told_to_stop(task_status: trio.TaskStatus[trio.Event]) -> None:
+    """Hand out an event that SIGTERM or SIGINT sets; runs until cancelled."""
+    told = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started(told)
+        async for _ in signals:
+            told.set()
+
+
 async def until_told_to_stop(serve: Callable[[], Awaitable[None]]) -> None:
     """Run `serve` and cancel it at SIGTERM or SIGINT. Returns only then; `serve` returning early is a bug."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve)
-            async for _ in signals:
-                break
-            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        told = await nursery.start(told_to_stop)
+        nursery.start_soon(serve)
+        await told.wait()
+        nursery.cancel_scope.cancel()

@@ -53,13 +53,13 @@ class Progress:
         self._status = status
         self._quiet = quiet
         self._began = time.monotonic()
-        self._last = ""
+        self._said: set[str] = set()
 
     def step(self, text: str) -> None:
         """What is being done now; saying the same again says nothing."""
-        if text == self._last or self._quiet:
+        if text in self._said or self._quiet:
             return
-        self._last = text
+        self._said.add(text)
         if self._status is not None:
             self._status.update(text)
         else:

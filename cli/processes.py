@@ -105,10 +105,11 @@ def wait_until(condition: Callable[[], bool], deadline_s: float, on_poll: Callab
     return True
 
 
-def replace_text(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file so that a reader sees the old text or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.touch(mode)
     scratch.write_text(text)
     scratch.replace(path)
 

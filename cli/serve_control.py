@@ -18,11 +18,11 @@ from api.admin.readiness import Readiness
 from api.dispatch import Endpoint
 from api.metrics import RequestFigures
 from cli.admin_server import AdminServer
-from cli.backups import restore_command
 from cli.components import CONTROL
 from cli.instances import Instance, Ports, Settings
 from cli.lifetime import Hopeless, Lifetime, lifetime, log_to_stderr, until_told_to_stop
 from cli.listening import listen
+from cli.state_files import restore_command
 from cli.world import RandomIds, SystemClock
 from k8s.client import UnreachableError
 from k8s.kr8s_client import Kr8sClient

@@ -19,9 +19,9 @@ def backup(
 
     Exit codes: 0 it is written, 1 it could not be, 4 there is no such instance.
     """
-    from cli import backups, control, output
+    from cli import control, output, state_files
 
-    written = backups.write(control.known(instance), file)
+    written = state_files.write(control.known(instance), file)
     if as_json:
         output.emit_json({"instance": instance, "file": str(written)})
     else:
@@ -37,10 +37,10 @@ def restore(
 
     Exit codes: 0 it is restored, 1 it could not be, 2 there is no such file.
     """
-    from cli import backups, output
+    from cli import output, state_files
     from cli.instances import Instance
 
-    restored = backups.restore(Instance.named(instance), file)
+    restored = state_files.restore(Instance.named(instance), file)
     if as_json:
         output.emit_json({"instance": instance, "file": str(restored)})
     else:

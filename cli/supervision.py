@@ -27,7 +27,7 @@ from typing import Any
 import trio
 from attrs import define, field
 
-from cli.components import CONTROL, EXIT_HOPELESS, REPORT_FD, SUPERVISOR, Component, components
+from cli.components import CONTROL, EXIT_HOPELESS, NOTE, REPORT_FD, SUPERVISOR, Component, components
 from cli.instances import Instance
 from cli.processes import PidFile, replace_text
 
@@ -50,6 +50,7 @@ class Child:
     last_exit: str = ""
     since: float = field(factory=time.time)
     deaths: deque[float] = field(factory=deque)
+    notes: list[str] = field(factory=list)
     wanted: bool = True
     retry: trio.Event = field(factory=trio.Event)
 
@@ -62,6 +63,7 @@ class Child:
             "restarts": self.restarts,
             "last_exit": self.last_exit,
             "since": self.since,
+            "notes": self.notes,
         }
 
 
@@ -181,7 +183,7 @@ class Supervisor:
             os.close(writer)
         if not child.wanted:
             process.kill()
-        self._note(child, pid=process.pid, since=time.time())
+        self._note(child, pid=process.pid, since=time.time(), notes=[])
         async with trio.lowlevel.FdStream(reader) as steps, trio.open_nursery() as nursery:
             nursery.start_soon(self._read_steps, child, steps)
             code = await process.wait()
@@ -194,7 +196,9 @@ class Supervisor:
             *lines, buffer = (buffer + data).split(b"\n")
             for line in lines:
                 step = line.decode()
-                if child.wanted:
+                if step.startswith(NOTE):
+                    child.notes.append(step.removeprefix(NOTE))
+                elif child.wanted:
                     self._note(child, step=step, state="ready" if step == "ready" else child.state)
 
     def _pid_file(self, child: Child) -> PidFile:
