@@ -293,9 +293,12 @@ class ControlPlane:
                 self._dispose(observation)
             else:
                 by_owner[owner].append(observation)
-        owners = [actor.address for actor in self._registry if actor.address.kind != TASK_DEFINITIONS]
-        for address in owners if complete else tuple(by_owner):
-            self._tell(address, TasksObserved(tuple(by_owner.get(address, ())), complete, taken_at))
+        if complete:
+            for actor in self._registry:
+                if actor.address.kind != TASK_DEFINITIONS:
+                    by_owner[actor.address]  # a defaultdict: an owner who is not in it is told of nothing
+        for address, seen in by_owner.items():
+            self._tell(address, TasksObserved(tuple(seen), complete, taken_at))
 
     def _dispose(self, orphan: TaskObservation) -> None:
         """Rid the world of a task that nobody here remembers."""
