@@ -79,7 +79,8 @@ class KubeClient(Protocol):
 
         Each item holds everything that arrived at once, never nothing. Ends when the server ends it. Entering raises
         what `request` raises; iterating raises UnreachableError when the peer breaks off or says nothing for
-        `read_timeout_s` (so ask for bookmarks or a shorter `timeoutSeconds`). An in-band `ERROR` event is an item
-        like any other. Its objects may be shared with other watchers: read them, never change them.
+        `read_timeout_s` (so ask for bookmarks or a shorter `timeoutSeconds`); within one process no peer can die. An
+        in-band `ERROR` event is an item like any other. Its objects may be shared with other watchers: read them,
+        never change them.
         """
         ...

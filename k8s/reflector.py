@@ -80,9 +80,9 @@ class Reflector:
                 self.resource_version = None
                 await self._pause(str(expired), quiet=True)
             except KubeError as error:
-                # What the server refuses, it would refuse again: only a fresh list is a way out of that. And when
-                # it stays away, it may be another one that comes back.
-                if not isinstance(error, UnreachableError) or self.failures >= 2:
+                # What the server refuses, it would refuse again: only a fresh list is a way out of that. And when it
+                # was away, another one may have come back, whose versions mean nothing to us: it would be silent.
+                if not isinstance(error, UnreachableError) or self.failures >= 1:
                     self.resource_version = None
                 await self._pause(str(error))
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import trio
 
+from api.hypercorn_server import HypercornServer
 from k8s.client import KubeClient
+from k8s.embedded.apiserver import ApiServer
 from k8s.embedded.node import Node
 from k8s.embedded.simulated_driver import SimulatedDriver
 from k8s.kr8s_client import Kr8sClient
 
+EMBEDDED_NODE = "kecs-contract-node"
 SERVERS = ["embedded in process", "embedded over http", "real"]
 
 _OUR_NODES = "kecs-contract-"
@@ -23,11 +26,30 @@ _NO_REAL_ONE = "set KECS_TEST_KUBECONFIG to a kubeconfig to run this against a r
 @asynccontextmanager
 async def a_client_of(server: str, tmp_path: Path) -> AsyncIterator[KubeClient]:
     """A client of one of SERVERS; skips the test where there is no real one."""
-    kubeconfig = os.environ.get("KECS_TEST_KUBECONFIG")
-    if not kubeconfig:
-        pytest.skip(_NO_REAL_ONE)
-    async with Kr8sClient.connect(kubeconfig) as client:
-        yield client
+    if server == "real":
+        kubeconfig = os.environ.get("KECS_TEST_KUBECONFIG") or pytest.skip(_NO_REAL_ONE)
+        async with Kr8sClient.connect(kubeconfig) as client:
+            yield client
+        return
+    api = ApiServer.open(tmp_path / "kubernetes.db", node_name=EMBEDDED_NODE)
+    try:
+        if server == "embedded in process":
+            yield api.client()
+        else:
+            async with _served(api) as url, Kr8sClient.connect(url=url) as client:
+                yield client
+    finally:
+        api.close()
+
+
+@asynccontextmanager
+async def _served(api: ApiServer) -> AsyncIterator[str]:
+    """Its address, over hypercorn."""
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(HypercornServer(api.asgi).run, listeners)
+        yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -37,10 +59,11 @@ async def a_node_of(server: str, client: KubeClient, tmp_path: Path) -> AsyncIte
     if any(not name.startswith(_OUR_NODES) for name in nodes):
         yield
         return
-    name = f"{_OUR_NODES}{uuid.uuid4().hex[:8]}"
+    name = f"{_OUR_NODES}{uuid.uuid4().hex[:8]}" if server == "real" else EMBEDDED_NODE
     async with trio.open_nursery() as nursery:
         node = Node(client, SimulatedDriver(tmp_path / "logs"), name, schedule=server == "real")
         await nursery.start(node.run)
         yield
         nursery.cancel_scope.cancel()
-    await client.request("DELETE", f"/api/v1/nodes/{name}")
+    if server == "real":
+        await client.request("DELETE", f"/api/v1/nodes/{name}")
