@@ -186,7 +186,7 @@ def _run(state: ClusterState, command: commands.RunTask, now: datetime) -> Outco
     )
     tasks = tuple(
         new_task(definition, cluster.cluster_arn, task_id, launch, belonging, now, command.overrides)
-        for task_id in _fresh_ids(state, cluster, 1 if command.count is None else command.count, now)
+        for task_id in sorted(_fresh_ids(state, cluster, 1 if command.count is None else command.count, now))
     )
     return _started(state, tasks, definition, now)
 
@@ -335,7 +335,7 @@ def _with_tokens(table: HashTrieMap[str, ClientToken], tasks: Iterable[Task]) ->
             found.setdefault(task.client_token, []).append(task.task_arn)
             digests[task.client_token] = task.request_digest or ""
     for token, arns in found.items():
-        table = table.insert(token, ClientToken(digests[token], tuple(arns)))
+        table = table.insert(token, ClientToken(digests[token], tuple(sorted(arns))))
     return table
 
 

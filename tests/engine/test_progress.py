@@ -9,6 +9,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.container_definition import PortMapping
 from engine.decision import ReleaseTask, StopTask, WakeAt
 from engine.launch import Belonging, Launch, new_task
 from engine.lifecycle import DesiredStatus, HealthStatus, StopCode, TaskStatus, is_before
@@ -196,8 +197,6 @@ def test_an_awsvpc_task_shows_its_network_interface() -> None:
 
 
 def test_a_bridge_task_shows_where_its_ports_are() -> None:
-    from engine.container_definition import PortMapping
-
     task = task_of(definition(container(port_mappings=(PortMapping(container_port=8080),))))
     task, _ = observe(task, seen(task, Phase.RUNNING, running()), NOW)
     [binding] = task.containers[0].network_bindings

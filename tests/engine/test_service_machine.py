@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -70,8 +71,6 @@ class ServiceMachine(RuleBasedStateMachine):
     @rule(data=st.data(), ready=st.booleans())
     @precondition(lambda self: self.world.pods)
     def a_health_check_turns(self, data: st.DataObject, ready: bool) -> None:
-        from attrs import evolve
-
         arn = data.draw(st.sampled_from(sorted(self.world.pods)))
         self.world.pods[arn] = evolve(self.world.pods[arn], ready=ready)
 
@@ -142,8 +141,6 @@ class ServiceMachine(RuleBasedStateMachine):
         if (bounds.minimum_healthy_percent, bounds.maximum_percent) in ((100, 150), (75, 125), (50, 100), (50, 150)):
             wide = configured((0, 200))  # with few tasks, narrow bounds may rightly allow no step
             self.world.send(commands.UpdateService(deployment_configuration=wide))
-        from attrs import evolve
-
         for arn, pod in self.world.pods.items():
             self.world.pods[arn] = evolve(pod, ready=True)
         self.world.list_all()
