@@ -28,6 +28,7 @@ READ_ONLY = (
     "ListTaskDefinitions",
     "ListTasks",
 )
+_NAMES = {"CreateCluster": "clusterName", "RegisterTaskDefinition": "family", "CreateService": "serviceName"}
 HOSTILE_STRINGS = (
     "",
     " ",
@@ -133,9 +134,8 @@ class Malformed:
 
 
 def requests(seed: int, operations: tuple[str, ...] | None = None) -> Iterator[Malformed]:
-    """Endless malformed requests. Some may happen to be valid: none may have an effect beyond reading.
-
-    Writes get a resource that does not exist, or a value that nothing accepts.
+    """Endless malformed requests. None has an effect beyond reading: what would be created has an illegal name, and
+    what would be changed does not exist.
     """
     chance = random.Random(seed)
     service = model.load("ecs")
@@ -158,7 +158,7 @@ def requests(seed: int, operations: tuple[str, ...] | None = None) -> Iterator[M
 def _bad_body(chance: random.Random, operation: str) -> Malformed:
     while True:
         body = chance.choice(BAD_BODIES)
-        if not (body in (b"", b" ") and not _requires_something(operation)):
+        if operation != "CreateCluster" or not _is_object(body):  # which needs no member at all
             return Malformed(operation, body, "bad body")
 
 
@@ -188,7 +188,7 @@ def _hostile(chance: random.Random, operation: str) -> Malformed:
         if members:
             holder, key = _anywhere(chance, members)
             holder[key] = chance.choice(HOSTILE_STRINGS)
-    return Malformed(operation, orjson.dumps(members), "hostile string")
+    return Malformed(operation, orjson.dumps(_nameless(operation, members)), "hostile string")
 
 
 def _unknown_member(chance: random.Random, operation: str) -> Malformed:
@@ -197,7 +197,7 @@ def _unknown_member(chance: random.Random, operation: str) -> Malformed:
     if members and operation[:8] not in ("Describe", "ListClus"):
         holder, key = _anywhere(chance, members)
         holder[key] = {"unknown": 1}
-    return Malformed(operation, orjson.dumps(members), "unknown member")
+    return Malformed(operation, orjson.dumps(_nameless(operation, members)), "unknown member")
 
 
 def _deep(chance: random.Random, operation: str) -> Malformed:
@@ -206,7 +206,7 @@ def _deep(chance: random.Random, operation: str) -> Malformed:
         value = [value] if chance.random() < 0.5 else {"a": value}
     members = _example(chance, operation) or {"cluster": None}
     members[chance.choice(list(members))] = value
-    return Malformed(operation, orjson.dumps(members), "deep nesting")
+    return Malformed(operation, orjson.dumps(_nameless(operation, members)), "deep nesting")
 
 
 def _unknown_operation(chance: random.Random, operation: str) -> Malformed:
@@ -216,9 +216,19 @@ def _unknown_operation(chance: random.Random, operation: str) -> Malformed:
     return Malformed(name, b"{}", "unknown operation")
 
 
-def _requires_something(operation: str) -> bool:
-    service = model.load("ecs")
-    return bool(service.shapes[service.input_shape(operation)].get("required"))
+def _nameless(operation: str, members: dict[str, Any]) -> dict[str, Any]:
+    """The members with an illegal name for what they would create."""
+    name = _NAMES.get(operation)
+    if name is not None and isinstance(members.get(name, ""), str):
+        members[name] = f"no name! {members.get(name, '')}"
+    return members
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(body or b"{}"), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _example(chance: random.Random, operation: str) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from itertools import islice
 import orjson
 import pytest
 import trio
+from attrs import evolve
 
 from api.dispatch import Request
 from api.protocol.faults import Answer
+from engine.service import Service
 from tests.api import malformed
 from tests.api.conftest import Instance
 from tests.api.examples import a_cluster, a_service, a_task, a_task_definition
@@ -23,7 +25,7 @@ async def test_a_thousand_malformed_requests_change_nothing(call: Client, instan
     await a_task(call)
     await a_service(call, count=1)
     await instance.settle()
-    before = dict(instance.store.disk.records)
+    before = _asked_for(instance)
     with trio.fail_after(60):
         for made in islice(malformed.requests(seed), 1000):
             answer = await _answered(instance, made)
@@ -35,9 +37,16 @@ async def test_a_thousand_malformed_requests_change_nothing(call: Client, instan
                 assert len(body["message"]) < 10_000, made
             assert answer.request_id
     await instance.settle()
-    changed = {arn: record for arn, record in instance.store.disk.records.items() if before.get(arn) is not record}
-    assert not changed
+    assert _asked_for(instance) == before
     assert len((await call("ListTasks"))["taskArns"]) == 2
+
+
+def _asked_for(instance: Instance) -> dict[str, object]:
+    """What is durable, less what a deployment writes as time passes."""
+    return {
+        arn: evolve(record, events=(), deployments=()) if isinstance(record, Service) else record
+        for arn, record in instance.store.disk.records.items()
+    }
 
 
 async def _answered(instance: Instance, made: malformed.Malformed) -> Answer:
