@@ -243,7 +243,7 @@ class Session:
         try:
             stream = await trio.open_tcp_stream(host, port)
         except OSError as error:
-            raise TransportError(f"cannot connect to {host}:{port}: {error.__cause__ or error}") from error
+            raise TransportError(f"cannot connect to {host}:{port}: {_first_cause(error)}") from error
         if not secure:
             return _Connection(stream, stream.socket.fileno())
         wrapped = trio.SSLStream(
@@ -257,7 +257,7 @@ class Session:
         except BaseException as error:
             await trio.aclose_forcefully(stream)
             if isinstance(error, _FAILED):
-                raise TransportError(f"no TLS with {host}:{port}: {error.__cause__ or error}") from error
+                raise TransportError(f"no TLS with {host}:{port}: {_first_cause(error)}") from error
             raise
         return _Connection(wrapped, stream.socket.fileno())
 
@@ -278,3 +278,11 @@ class Session:
             merged["content-length"] = str(len(content or b""))
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in merged.items()), "", ""]
         return "\r\n".join(lines).encode("latin-1") + (content or b"")
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What the operating system or the TLS library said, under what trio made of it."""
+    cause = error.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return error if cause is None else cause

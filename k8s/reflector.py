@@ -35,7 +35,7 @@ class Backoff:
     """How long to wait after the n-th failure in a row: doubling from `first_s` to `cap_s`, less up to half of it."""
 
     first_s: float = 0.1
-    cap_s: float = 5.0
+    cap_s: float = 2.0
     jitter: Callable[[], float] = random.random  # 0 to 1
 
     def delay_s(self, failures: int) -> float:

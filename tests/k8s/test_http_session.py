@@ -153,7 +153,7 @@ async def test_nobody_listening_is_said_with_the_address() -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     port = listener.socket.getsockname()[1]
     await listener.aclose()
-    with pytest.raises(TransportError, match=f"cannot connect to 127.0.0.1:{port}"):
+    with pytest.raises(TransportError, match=f"cannot connect to 127.0.0.1:{port}: .*refused"):
         await Session(f"http://127.0.0.1:{port}", {}).request(method="GET", url="/")
 
 
