@@ -18,6 +18,7 @@ from k8s.embedded.pod_spec import Pod
 
 _BACK_OFF_S: Final = 10.0
 _BACK_OFF_CAP_S: Final = 300.0
+_SANDBOX_CAP_S: Final = 60.0  # 1 s, 2 s ... : what a pod refers to is often made just after it
 _STABLE_AFTER_S: Final = 600.0  # a container that ran this long is restarted at once again
 
 LOST_EXIT_CODE: Final = 137
@@ -203,7 +204,7 @@ def with_sandbox_error(progress: Progress, message: str, now: datetime) -> Progr
         progress,
         sandbox_failures=failures,
         sandbox_error=message,
-        sandbox_retry_at=now + min(back_off(failures), timedelta(seconds=60)),
+        sandbox_retry_at=now + timedelta(seconds=min(2.0 ** min(failures - 1, 10), _SANDBOX_CAP_S)),
     )
 
 

@@ -218,6 +218,7 @@ class PodWorker:
     async def _step(self) -> bool:
         """Plan once and act; whether there was anything to do."""
         around = self._around
+        await self._reopen_host_ports()
         now = around.now()
         planned = plan(self.pod, self.progress, self.deletion, now)
         if planned.wake_at is not None:
@@ -228,6 +229,20 @@ class PodWorker:
             await self._carry_out(action)
         around.prober.watch(self)
         return bool(planned.actions)
+
+    async def _reopen_host_ports(self) -> None:
+        """A pod that an earlier run of the node started gets its ports back."""
+        if self.pod.host_ports and self.progress.any_running:
+            await self._open_host_ports()
+
+    async def _open_host_ports(self) -> bool:
+        """Whether the pod has its host ports; without them it is condemned."""
+        try:
+            await self._around.host_ports.open(self.pod, lambda: self.progress.ip)
+        except PortTakenError as error:
+            self.progress = evolve(self.progress, verdict=self.progress.verdict or Verdict("NodePorts", str(error)))
+            return False
+        return True
 
     def _look_again_in(self, delay_s: float) -> None:
         self._around.timers.set(("pod", self.uid), delay_s, self.poke)
@@ -251,12 +266,10 @@ class PodWorker:
 
     async def _start_pod(self, action: StartPod) -> None:
         around = self._around
-        try:
-            await around.host_ports.open(self.pod, lambda: self.progress.ip)
-            sandbox = await self._inputs().sandbox()
-        except PortTakenError as error:
-            self.progress = evolve(self.progress, verdict=Verdict("NodePorts", str(error)))
+        if not await self._open_host_ports():
             return
+        try:
+            sandbox = await self._inputs().sandbox()
         except InputError as error:
             self._sandbox_failed("FailedMount", str(error))
             return

@@ -283,9 +283,10 @@ def test_a_command_that_cannot_be_executed_ends_the_pod() -> None:
 def test_a_sandbox_that_fails_is_tried_again() -> None:
     pod = parsed()
     progress = with_sandbox_error(Progress(T0), "no address", at(0))
-    assert plan(pod, progress, None, at(1)).actions == ()
-    assert plan(pod, progress, None, at(1)).wake_at == at(10)
-    assert actions(pod, progress, now=10) == (StartPod(starts("main")),)
+    assert plan(pod, progress, None, at(0)).actions == ()
+    assert plan(pod, progress, None, at(0)).wake_at == at(1)
+    assert actions(pod, progress, now=1) == (StartPod(starts("main")),)
+    assert with_sandbox_error(progress, "no address", at(1)).sandbox_retry_at == at(3)
 
 
 def test_init_containers_come_one_after_another_before_the_others() -> None:

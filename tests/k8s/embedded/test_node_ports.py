@@ -14,6 +14,7 @@ from k8s.embedded.pod_spec import HttpCheck, Probe, TcpCheck, UnsupportedCheck, 
 from k8s.embedded.probes import ProbeCount, check
 from k8s.embedded.simulated_driver import SimulatedDriver
 from tests.k8s.embedded.pod_objects import container_object, pod_object
+from tests.k8s.embedded.test_node import Machine, phase
 
 
 async def _echo(stream: trio.SocketStream) -> None:
@@ -165,3 +166,32 @@ def test_a_probe_turns_after_as_many_results_in_a_row_as_it_takes() -> None:
         count = count.after(probe, ok)
         verdicts.append(count.verdict)
     assert verdicts == [None, None, None, True, True, True, True, True, True, False]
+
+
+async def test_the_next_run_of_a_node_opens_the_ports_again(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    async with serving() as target:
+        port = await free_port()
+        ports = [{"containerPort": target, "hostPort": port}]
+        async with machine.node():
+            machine.api.create_pod(pod_object(containers=[container_object(ports=ports)], hostNetwork=False))
+            pod = await machine.until("pod", phase("Running"))
+            machine.world.pods[pod["metadata"]["uid"]].ip = "127.0.0.1"
+        async with machine.node():
+            with trio.fail_after(5):
+                while True:
+                    try:
+                        assert await ask(port, b"hello") == b"hello"
+                        break
+                    except OSError:
+                        await trio.sleep(0.02)
+
+
+async def test_a_pod_whose_port_is_taken_fails_with_a_reason(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    async with serving() as taken, machine.node():
+        ports = [{"containerPort": 80, "hostPort": taken}]
+        machine.api.create_pod(pod_object(containers=[container_object(ports=ports)]))
+        pod = await machine.until("pod", phase("Failed"))
+        assert pod["status"]["reason"] == "NodePorts"
+        assert f"host port {taken} cannot be opened" in pod["status"]["message"]
