@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -101,31 +102,31 @@ def _phase(spec: Mapping[str, Any], seen: tuple[ContainerObservation, ...]) -> P
 
 def _container(name: str, container_status: JsonObject) -> ContainerObservation:
     state = container_status.get("state") or {}
-    known = ContainerObservation(
+    known = partial(
+        ContainerObservation,
         name=name,
         runtime_id=(container_status.get("containerID") or "").partition("://")[2] or None,
         image_digest=_digest(container_status.get("imageID") or ""),
     )
     if running := state.get("running"):
         started_at = _time(running.get("startedAt"))
-        return evolve(known, running=True, ready=bool(container_status.get("ready")), started_at=started_at)
+        return known(running=True, ready=bool(container_status.get("ready")), started_at=started_at)
     if terminated := state.get("terminated"):
-        return _ended(known, terminated)
-    waiting = state.get("waiting") or {}
-    return evolve(known, reason=_never_starts(waiting))
+        return known(**_end(terminated))
+    return known(reason=_never_starts(state.get("waiting") or {}))
 
 
-def _ended(known: ContainerObservation, terminated: Mapping[str, Any]) -> ContainerObservation:
+def _end(terminated: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a container's end says of it."""
     failed_start = _failed_start(terminated)
     signal = terminated.get("signal")
     exit_code = terminated.get("exitCode", 128 + signal if signal else None)
-    return evolve(
-        known,
-        exit_code=None if failed_start else exit_code,
-        reason=failed_start or _end_reason(terminated),
-        started_at=None if failed_start else _time(terminated.get("startedAt")),
-        finished_at=_time(terminated.get("finishedAt")),
-    )
+    return {
+        "exit_code": None if failed_start else exit_code,
+        "reason": failed_start or _end_reason(terminated),
+        "started_at": None if failed_start else _time(terminated.get("startedAt")),
+        "finished_at": _time(terminated.get("finishedAt")),
+    }
 
 
 def _end_reason(terminated: Mapping[str, Any]) -> str | None:
