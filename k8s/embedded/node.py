@@ -58,7 +58,7 @@ class Node:
     _around: Surroundings | None = field(default=None, init=False)
     _told: trio.Event = field(factory=trio.Event, init=False)
     _found: dict[str, PodState] = field(factory=dict, init=False)
-    _following: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    _is_closing: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.gateway = PodLogsAndExec(self.driver, self._workers)
@@ -91,7 +91,7 @@ class Node:
 
         Stop timeouts are cut to `grace_s`. Call it while `run` runs; afterwards cancel `run`.
         """
-        self._following.cancel()
+        self._is_closing = True
         verdict = Verdict(SHUTDOWN_REASON, SHUTDOWN_MESSAGE, grace_s)
         for worker in self._workers.values():
             if worker.has_begun:
@@ -136,12 +136,11 @@ class Node:
     async def _follow(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         mine = {"fieldSelector": f"spec.nodeName={self.name}"}
         reflector = Reflector(self.client, "/api/v1/pods", self._listed, self._changed, mine)
-        with self._following:
-            async with trio.open_nursery() as nursery:
-                if self.schedule:
-                    nursery.start_soon(Scheduler(self.client, self.name).run)
-                await nursery.start(reflector.run)
-                task_status.started()
+        async with trio.open_nursery() as nursery:
+            if self.schedule:
+                nursery.start_soon(Scheduler(self.client, self.name, lambda: not self._is_closing).run)
+            await nursery.start(reflector.run)
+            task_status.started()
 
     def _listed(self, pods: Sequence[JsonObject], _asked_at: datetime) -> None:
         there = set()
@@ -173,7 +172,7 @@ class Node:
         worker = self._workers.get(uid)
         if worker is not None:
             worker.observed(source)
-        elif uid not in self._rejected:
+        elif uid not in self._rejected and not self._is_closing:
             self._admit(uid, source)
 
     def _admit(self, uid: str, source: JsonObject) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -23,10 +23,11 @@ _TRY_AGAIN_S: Final = 1.0
 
 @define
 class Scheduler:
-    """Binds every pod of KECS that has no node to the node `name`."""
+    """Binds every pod of KECS that has no node to the node `name`, while `is_open` says that it takes more."""
 
     client: KubeClient
     name: str
+    is_open: Callable[[], bool] = lambda: True
     _pending: dict[str, JsonObject] = field(factory=dict, init=False)
     _send: trio.MemorySendChannel[str] = field(init=False)
     _receive: trio.MemoryReceiveChannel[str] = field(init=False)
@@ -65,7 +66,7 @@ class Scheduler:
     async def _bind_all(self) -> None:
         async for uid in self._receive:
             pod = self._pending.get(uid)
-            if pod is None:
+            if pod is None or not self.is_open():
                 continue
             try:
                 await self._bind(pod)

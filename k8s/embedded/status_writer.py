@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_S: Final = 0.5
 _RETRY_CAP_S: Final = 10.0
-_GONE: Final = frozenset({404, 409})  # no such pod, or another one under its name: the watch will say so
+_WORTH_TRYING: Final = frozenset({409, 429})  # 409: another pod under its name (the watch will say so), or too busy
 
 
 class Reporting(Protocol):
@@ -42,6 +42,10 @@ class Reporting(Protocol):
 
     def reported(self, status: JsonObject) -> None:
         """Told once the API server has this status."""
+        ...
+
+    def gone(self) -> None:
+        """Told when the API server has no such pod."""
         ...
 
 
@@ -109,9 +113,10 @@ class StatusWriter:
             pod.reported(status)
 
     def _refused(self, pod: Reporting, error: KubeError) -> None:
-        if error.status in _GONE:
+        if error.status == 404:
+            pod.gone()
             return
-        if 400 <= error.status < 500 and error.status != 429:
+        if 400 <= error.status < 500 and error.status not in _WORTH_TRYING:
             log.error("the API server refuses the status of %s: %s", pod.path, error)
             return
         failures = self._failures.get(pod.uid, 0) + 1

@@ -365,6 +365,24 @@ async def test_an_orderly_stop_tells_why_and_leaves_nothing(machine: Machine, au
         assert not machine.world.pods
 
 
+async def test_an_orderly_stop_does_not_wait_for_pods_that_go_away_meanwhile(
+    machine: Machine, autojump_clock: MockClock
+) -> None:
+    async with machine.node() as node:
+        for name in ("held", "other"):
+            machine.api.create_pod(pod_object(name, finalizers=["x"]))
+            await machine.until(name, phase("Running"))
+        machine.api.break_watches()
+        machine.api.delete_pod("held", 0)
+        machine.api.release_pod("held")
+        machine.api.create_pod(pod_object("late"))
+        began = trio.current_time()
+        await node.shut_down(2)
+        assert trio.current_time() - began < 2
+        assert not machine.world.pods
+        assert machine.api.pods["late"]["status"]["phase"] == "Pending"
+
+
 async def test_pods_without_a_node_are_bound_when_asked_to(machine: Machine, autojump_clock: MockClock) -> None:
     async with machine.node(schedule=True):
         machine.api.create_pod(pod_object(node=""))
