@@ -162,7 +162,10 @@ async def _open_api(kubeconfig: str | Path | None, context: str | None, url: str
     api_class = await trio.to_thread.run_sync(_load_kr8s)
     where: Any = None if kubeconfig is None else str(kubeconfig)
     # Not `kr8s.asyncio.api()`: that asks for /version at once, and warns of every server newer or older than itself.
-    api = api_class(bypass_factory=True, url=url, kubeconfig=False if url else where, context=context)
+    api = api_class(bypass_factory=True, url=url, kubeconfig=where, context=context)
+    if url:  # else kr8s would read ~/.kube/config as well, and send its token to this address
+        auth: Any = api.auth
+        auth._kubeconfig_path_or_dict = False
     await api.auth
     await _open_session(api)
     return api

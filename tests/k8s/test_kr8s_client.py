@@ -74,6 +74,19 @@ async def test_a_token_is_sent_and_read_again_when_it_is_refused(tmp_path: Path)
             assert await client.request("GET", "/api/v1/pods") == {}
 
 
+async def test_an_address_gets_no_credentials_of_a_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[bytes] = []
+
+    def answer(head: bytes) -> bytes:
+        heads.append(head)
+        return _answer(200, {})
+
+    monkeypatch.setenv("KUBECONFIG", str(_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:1", token="hunter2")))
+    async with _server(answer) as url, Kr8sClient.connect(url=url) as client:
+        await client.request("GET", "/api/v1/pods")
+    assert b"hunter2" not in heads[0]
+
+
 async def test_a_refusal_leaves_other_calls_and_watches_alone() -> None:
     def answer(head: bytes) -> bytes:
         if b"watch=true" in head:
