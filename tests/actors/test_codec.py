@@ -31,7 +31,6 @@ LEAVES: Mapping[object, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     NoneType: st.none(),
     datetime: st.datetimes(timezones=st.just(UTC)),
-    Any: st.nothing(),  # what is always empty as yet
 }
 
 
@@ -45,6 +44,8 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.one_of(*(values_of(each) for each in arguments))
     if origin is tuple:
         assert arguments[1] is ...
+        if arguments[0] is Any:
+            return st.just(())  # what is always empty as yet
         return st.lists(values_of(arguments[0]), max_size=2).map(tuple)
     if origin is Mapping:
         return st.dictionaries(values_of(arguments[0]), values_of(arguments[1]), max_size=2)
@@ -56,7 +57,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("record", RECORDS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
 @given(data=st.data())
 def test_a_record_comes_back_as_it_was(record: type[Stored], data: st.DataObject) -> None:
     original = data.draw(values_of(record))  # type: ignore[arg-type]  # a type is hashable
