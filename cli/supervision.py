@@ -5,8 +5,8 @@ files and own their pid files, so that the next supervisor finds and adopts them
 run/processes.json, where the commands read it. SIGTERM stops everything, SIGUSR1 restarts the control plane.
 
 Restart policy: a process that had been ready is started again at once, up to MAX_DEATHS times in DEATH_PERIOD_S; one
-that dies before it was ready is tried MAX_FAILED_STARTS times in a row, with a back-off. Past either limit it is
-given up, loudly, and the others go on.
+that dies of itself before it was ready is tried MAX_FAILED_STARTS times in a row, with a back-off. Past either limit
+it is given up, loudly, and the others go on. A kill -9 from outside is no failed start: it says nothing about the next.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Supervisor:
             if not child.wanted:
                 return
             log(f"{child.component.name} ended: {child.last_exit}")
-            failed_starts = 0 if was_ready else failed_starts + 1
+            failed_starts = 0 if was_ready or code == -signal.SIGKILL else failed_starts + 1
             if code == EXIT_HOPELESS or failed_starts >= MAX_FAILED_STARTS or self._dies_too_often(child):
                 log(f"{child.component.name} is given up; `kecs restart` tries again")
                 child.retry = trio.Event()

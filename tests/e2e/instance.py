@@ -98,8 +98,8 @@ class Instance:
         return answer
 
     def pid(self, process: str) -> int:
-        """The id of the `control` or `node` process at this moment."""
-        pid: int = self.status()["processes"][process]["pid"]
+        """The id of the `control` or `node` process; waits while it is being started again."""
+        pid: int = wait_until(lambda: self.status()["processes"][process]["pid"], f"the {process} process runs")
         return pid
 
     def aws(self, *arguments: str, check: bool = True, timeout_s: float = 300) -> Any:
