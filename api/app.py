@@ -52,6 +52,7 @@ async def _answer(endpoint: Endpoint) -> Answer:
             request.headers.get("authorization", ""),
             request.headers.get("content-type", ""),
             body,
+            request.headers.get("origin", ""),
         )
     )
     return outcome if isinstance(outcome, Answer) else await outcome

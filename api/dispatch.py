@@ -7,6 +7,7 @@ It knows nothing of sockets, and holds no state but caches and figures.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 BODY_LIMIT: Final = 4 * 1024 * 1024
 """The longest request body, in bytes. ECS's own limits are far below."""
 
+_OWN_PAGES = re.compile(r"https?://(localhost|[a-z0-9.-]+\.localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.ASCII)
 _log = logging.getLogger(__name__)
 _FORM = "application/x-www-form-urlencoded"
 _UNKNOWN = "Unknown"
@@ -49,6 +51,7 @@ class Request:
     authorization: str
     content_type: str
     body: bytes
+    origin: str = ""
 
     @property
     def is_query(self) -> bool:
@@ -86,6 +89,8 @@ class Endpoint:
         request_id = faults.new_request_id()
         name = _UNKNOWN
         try:
+            if request.origin:
+                _refuse_foreign_pages(request.origin)
             credentials = credentials_of(request.authorization)
             name = self._named(request, credentials)
             operation = self._operation(name)
@@ -168,3 +173,12 @@ class Endpoint:
                 _log.error("request %s (%s) failed", request_id, name, exc_info=error)
                 refusal = faults.internal(request_id)
         return faults.fault(refusal, request_id, xml=xml)
+
+
+def _refuse_foreign_pages(origin: str) -> None:
+    """Raise AccessDeniedException for a request that a web page from elsewhere made in the user's browser.
+
+    Requests are not authenticated, and tasks are programs: no page that somebody visits may start one.
+    """
+    if _OWN_PAGES.fullmatch(origin) is None:
+        raise AwsError("AccessDeniedException", "Requests of web pages from other hosts are refused.", 403)

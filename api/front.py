@@ -58,7 +58,7 @@ class _Head:
     def __init__(self) -> None:
         self.url = b""
         self.hosts = 0
-        self.target = self.authorization = self.content_type = self.expect = self.encoding = ""
+        self.target = self.authorization = self.content_type = self.expect = self.encoding = self.origin = ""
         self.length = 0
 
     def on_url(self, url: bytes) -> None:
@@ -78,6 +78,8 @@ class _Head:
                 self.content_type = value.decode("latin-1")
             case b"transfer-encoding":
                 self.encoding += value.decode("latin-1").strip().lower()
+            case b"origin":
+                self.origin = value.decode("latin-1")
             case b"expect":
                 self.expect = value.decode("latin-1").strip().lower()
 
@@ -85,7 +87,7 @@ class _Head:
 class _Connection:
     """One client. `buffer` holds what was received and not yet answered, from the start of a request."""
 
-    __slots__ = ("buffer", "deadline", "received", "scope", "stream")
+    __slots__ = ("buffer", "deadline", "scope", "stream")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
@@ -267,7 +269,9 @@ class _Front:
         if head.hosts > 1 or (version == "1.1" and not head.hosts):
             raise faults.malformed_http("The request needs one Host header.")
         body = await self._body(connection, head, head_size)
-        request = Request("POST", path.decode("latin-1"), head.target, head.authorization, head.content_type, body)
+        request = Request(
+            "POST", path.decode("latin-1"), head.target, head.authorization, head.content_type, body, head.origin
+        )
         outcome = self._endpoint.answer(request)
         if not isinstance(outcome, Answer):
             connection.deadline = inf  # a write has its own deadline

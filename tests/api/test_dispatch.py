@@ -86,3 +86,25 @@ def test_a_target_of_another_service_is_named(target: str, named: str) -> None:
     message = orjson.loads(answer.body)["message"]
     assert named in message
     assert len(message) < 1000
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://evil.example", 403),
+        ("http://evil.example:5373", 403),
+        ("http://localhost.evil.example", 403),
+        ("null", 403),
+        ("http://localhost:3000", 200),
+        ("https://app.localhost", 200),
+        ("http://127.0.0.1:5373", 200),
+        ("http://[::1]:8080", 200),
+        ("", 200),
+    ],
+)
+def test_a_web_page_from_elsewhere_cannot_reach_the_endpoint(origin: str, status: int) -> None:
+    """A browser sends `POST /v1/RunTask` with a plain text body for any page, without asking first."""
+    endpoint = endpoint_over(StubControlPlane(cluster()))
+    answer = endpoint.answer(Request("POST", "/v1/ListClusters", "", "", "text/plain", b"{}", origin))
+    assert isinstance(answer, Answer)
+    assert answer.status == status

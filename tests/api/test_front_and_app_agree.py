@@ -49,6 +49,9 @@ CORPUS = {
     .replace(b"Content-Type: application/x-amz-json-1.1\r\n", b"")
     .replace(b"X-Amz-Target: AmazonEC2ContainerServiceV20141113.x\r\n", b""),
     "no target": post("x").replace(b"X-Amz-Target: AmazonEC2ContainerServiceV20141113.x\r\n", b""),
+    "a foreign page": post("ListClusters", b"{}", "Origin: https://evil.example"),
+    "a sandboxed page": post("x", b"{}", "Origin: null", path="/v1/ListClusters"),
+    "a page of this machine": post("ListClusters", b"{}", "Origin: http://localhost:3000"),
     "no Host": post("ListClusters").replace(b"Host: localhost\r\n", b""),
     "too large": post("ListClusters", b" " * (BODY_LIMIT + 1)),
     "GET": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
