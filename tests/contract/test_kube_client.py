@@ -11,7 +11,7 @@ import trio
 
 from k8s.client import MERGE_PATCH, JsonObject, KubeClient, KubeError, UnreachableError
 from k8s.kr8s_client import Kr8sClient
-from tests.contract.kubernetes import SERVERS, a_client_of
+from tests.contract.kubernetes import SERVERS, SERVERS_OVER_SOCKETS, a_client_of
 
 
 @pytest.fixture(params=SERVERS)
@@ -244,10 +244,9 @@ async def test_calls_side_by_side_do_not_mix_their_answers(client: KubeClient, n
     assert len(listed["items"]) == 100
 
 
+@pytest.mark.parametrize("client", SERVERS_OVER_SOCKETS, indirect=True)
 async def test_a_silent_watch_is_a_dead_peer(client: KubeClient, namespace: str) -> None:
     params = {"watch": "true", "resourceVersion": await _version_of(client, namespace), "timeoutSeconds": "30"}
-    if not isinstance(client, Kr8sClient):
-        pytest.skip("a watch in the same process has no peer that could die")
     with pytest.raises(UnreachableError):
         await _drained(client, f"{namespace}/pods", params, read_timeout_s=0.3)
 
