@@ -90,6 +90,13 @@ class Database:
                 self._connection.execute(table.insert, [[encode(record) for record in new]])
         self._connection.commit()
 
+    def clear(self) -> None:
+        """Forget everything, in one transaction."""
+        self._connection.begin()
+        for table in TABLES:
+            self._connection.execute(f"DELETE FROM {table.name}")
+        self._connection.commit()
+
     # reading
 
     def load(self) -> Snapshot:

@@ -7,6 +7,7 @@ orchestrator → owner's mailbox → turn, and on like a write. Only the edges a
 from __future__ import annotations
 
 import logging
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -22,7 +23,7 @@ from actors.behaviours import Surroundings
 from actors.effects import Effects
 from actors.gathering import GATHERINGS
 from actors.loop import Actor, Behaviour
-from actors.mailbox import ActorStopped, Mailbox, Reply
+from actors.mailbox import ActorStopped, Mailbox, Overloaded, Reply
 from actors.ports import Clock, Ids, Orchestrator, PortError, Snapshot, SnapshotStore
 from actors.registry import (
     CLUSTER,
@@ -36,10 +37,10 @@ from actors.registry import (
 )
 from actors.supervision import RestartPolicy, describe, supervise, trace
 from actors.views import Views
-from engine.arn import parse_arn
+from engine.arn import cluster_arn_of, parse_arn
 from engine.cluster import ClusterState
 from engine.commands import CreateCluster, CreateService, RegisterTaskDefinition
-from engine.decision import Decision, ReleaseTask, StopTask, TasksObserved, Tick, WakeAt
+from engine.decision import Decision, ReleaseTask, RemoveCluster, StopTask, TasksObserved, Tick, WakeAt
 from engine.observation import Phase, TaskObservation
 from engine.service import ServiceState
 from engine.task import Task
@@ -98,6 +99,8 @@ class ControlPlane:
         self._listed_at: datetime | None = None
         self._ready = False
         self._awaited: set[Reply] = set()
+        self._lives: set[trio.CancelScope] = set()  # one an actor
+        self._resetting = False
 
     # the edges
 
@@ -107,6 +110,8 @@ class ControlPlane:
         Raises AwsError as the engine does, Overloaded when too many commands wait, DeadlineExceeded, and
         ActorStopped when nobody lives at `address` (commands that create or register bring someone there).
         """
+        if self._resetting:
+            raise Overloaded("everything is being reset")
         actor = self._registry.get(address)
         if actor is None:
             if self._nursery is None or not isinstance(message, _CREATING):
@@ -165,9 +170,34 @@ class ControlPlane:
             for reply in self._awaited:
                 reply.fail(ActorStopped("the instance has stopped"))
 
-    async def backup(self) -> Path:
-        """Write a complete copy of all that is durable into the backups' folder. Returns where it is."""
-        return await self._store.backup(self.clock.now())
+    async def backup(self, path: Path | None = None) -> Path:
+        """Write a complete copy of all that is durable into the backups' folder, and to `path` where one is given.
+
+        Returns where it is. Raises OSError when it cannot be written.
+        """
+        made = await self._store.backup(self.clock.now())
+        if path is None:
+            return made
+        await trio.to_thread.run_sync(_copy, made, path)
+        return path
+
+    async def reset(self) -> None:
+        """Forget everything, durably; what runs is removed in the background. Writes are pushed back meanwhile."""
+        clusters = {cluster_arn_of(arn) for arn in self._seen} | {task.cluster_arn for task in self.views.tasks()}
+        self._resetting = True
+        try:
+            for actor in self._registry:
+                actor.mailbox.close("everything was reset")
+                self._registry.discard(actor)
+            for scope in self._lives:
+                scope.cancel()
+            await self._store.clear()
+            self.views.clear()
+        finally:
+            self._resetting = False
+        clusters |= {cluster_arn_of(arn) for arn in self._seen}
+        for cluster_arn in sorted(clusters):
+            self._effects.submit(None, RemoveCluster(cluster_arn))
 
     async def _keep_store(self, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         """Run the store until the scope that is handed out is cancelled: it must outlive the actors."""
@@ -227,9 +257,13 @@ class ControlPlane:
         return actor
 
     async def _live(self, actor: Actor[Any]) -> None:
+        scope = trio.CancelScope()
+        self._lives.add(scope)
         try:
-            await supervise(actor, self._restart_policy, self._catch_up)
+            with scope:
+                await supervise(actor, self._restart_policy, self._catch_up)
         finally:
+            self._lives.discard(scope)
             self._registry.discard(actor)
             actor.mailbox.close(f"{actor.address} is gone")
 
@@ -352,6 +386,11 @@ def _states(snapshot: Snapshot, views: Views) -> Iterator[tuple[Address, Any]]:
         yield cluster_address(each.cluster_arn), cluster.restored(each, tasks[each.cluster_arn], views)
     for held in snapshot.services:
         yield service_address(held.service_arn), service.restored(held, tasks[held.service_arn], views)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    target.chmod(0o600)
 
 
 def _reason(group: BaseExceptionGroup[BaseException]) -> BaseException:

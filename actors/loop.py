@@ -81,6 +81,8 @@ class Actor(Generic[S]):
         while True:
             envelope = await self.mailbox.receive()
             await self._store.room()
+            if self.mailbox.is_closed:
+                return
             self._take_turn(envelope)
             if not self.mailbox and self.behaviour.is_vacant(self.state):
                 return

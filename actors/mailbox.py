@@ -108,6 +108,11 @@ class Mailbox:
         """When the oldest waiting message arrived, in trio's time."""
         return self._waiting[0].arrived if self._waiting else None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether everything is refused."""
+        return self._closed is not None
+
     def ask(self, message: object) -> Reply:
         """Leave a command. Raises Overloaded when the mailbox is full, ActorStopped when it is closed."""
         if self._closed is not None:

@@ -148,6 +148,10 @@ class SnapshotStore(Protocol):
         """The families and task definitions of an account in a region."""
         ...
 
+    async def clear(self) -> None:
+        """Forget everything submitted before this call, durably, in one transaction."""
+        ...
+
     async def backup(self, now: datetime) -> Path:
         """Write a complete, consistent copy of all submitted before this call where backups are kept.
 

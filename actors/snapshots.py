@@ -149,6 +149,10 @@ class DuckDbStore:
         """See SnapshotStore."""
         return await self._in_turn(lambda: self._database.load_task_definitions(scope))
 
+    async def clear(self) -> None:
+        """See SnapshotStore."""
+        await self._in_turn(self._database.clear)
+
     async def backup(self, now: datetime) -> Path:
         """See SnapshotStore. The newest KEPT_BACKUPS are kept."""
         return await self._in_turn(lambda: self._database.backup_and_prune(now, KEPT_BACKUPS))

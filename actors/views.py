@@ -85,6 +85,10 @@ class Views:
     """The committed records. Only the instance applies records; everyone may read."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Show nothing any more."""
         self._clusters: dict[str, Cluster] = {}
         self._services: dict[str, Service] = {}
         self._tasks: dict[str, Task] = {}

@@ -161,6 +161,10 @@ class InMemoryStore:
             task_definitions=tuple(each for each in everything.task_definitions if each.arn.startswith(prefix)),
         )
 
+    async def clear(self) -> None:
+        await self._settled()
+        self.disk.records.clear()
+
     async def backup(self, now: datetime) -> Path:
         self.backups.append(await self.load())
         return Path(f"in-memory-{now:%Y%m%dT%H%M%S}")
@@ -243,6 +247,9 @@ class FakeOrchestrator:
     async def remove_cluster(self, cluster_arn: str) -> None:
         await self._answer("remove", cluster_arn)
         self.world.removed_clusters.append(cluster_arn)
+        for arn in [arn for arn, held in self.world.tasks.items() if held.task.cluster_arn == cluster_arn]:
+            del self.world.tasks[arn]
+            self._tell_gone(arn)
 
     async def run(
         self, observe: ObservationSink, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -365,7 +365,43 @@ async def test_crashes_that_are_far_apart_do_not_add_up(autojump_clock: MockCloc
         await desk.run_task()
 
 
-# stops and crashes of the whole
+# stops, resets and crashes of the whole
+
+
+async def test_a_reset_forgets_everything_and_removes_what_runs(autojump_clock: MockClock) -> None:
+    disk, world = Disk(), World()
+    async with running(Desk(disk, world)) as desk:
+        await desk.create_service(desired_count=2)
+        await desk.run_task(count=2)
+        await trio.sleep(30)
+        await desk.plane.reset()
+        assert not disk.records
+        assert desk.plane.inspect() == []
+        assert list(desk.plane.views.tasks()) == []
+        await desk.create_cluster()
+        await desk.run_task()
+        await trio.sleep(30)
+        assert desk.statuses() == [TaskStatus.RUNNING]
+        definition = desk.plane.views.latest_active(SCOPE, "web")
+        assert definition is not None
+        assert definition.revision == 1
+        assert len(world.tasks) == 1
+
+
+async def test_a_write_that_is_on_its_way_does_not_outlive_a_reset(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with running(Desk(disk)) as desk:
+        desk.store.commit_s = 5
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(desk.create_cluster)
+            await trio.sleep(1)
+            nursery.start_soon(desk.plane.reset)
+            await trio.sleep(1)
+            with pytest.raises(Overloaded):
+                await desk.create_cluster("other")
+        await trio.sleep(30)
+        assert not disk.records
+        assert desk.plane.views.cluster(CLUSTER.arn) is None
 
 
 async def test_a_failed_transaction_stops_the_instance_and_settles_every_reply(autojump_clock: MockClock) -> None:

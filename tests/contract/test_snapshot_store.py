@@ -170,3 +170,12 @@ async def test_a_backup_is_made_of_everything_submitted_before_it(opened: Opener
         store.submit([a_cluster()], lambda: None)
         first = await store.backup(NOW)
         assert first != await store.backup(NOW.replace(second=59))
+
+
+async def test_a_cleared_store_has_forgotten_everything_submitted_before(opened: Opener) -> None:
+    async with opened() as store:
+        store.submit([a_cluster(), a_family(), a_definition(), a_service(), a_task()], lambda: None)
+        await store.clear()
+        await write(store, a_cluster("new"))
+    async with opened() as store:
+        assert arns(await store.load()) == {a_cluster("new").arn}
