@@ -61,15 +61,8 @@ def sweep(state_directory: Path) -> None:
 def _await_ends(processes: list[tuple[int, int]]) -> None:
     deadline = time.monotonic() + _GONE_WITHIN_S
     for pid, ticks in processes:
-        while pid and wire.start_ticks(pid) == ticks and not _is_zombie(pid) and time.monotonic() < deadline:
+        while state.lives(pid, ticks) and time.monotonic() < deadline:
             time.sleep(0.002)
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 if __name__ == "__main__":

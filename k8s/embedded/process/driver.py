@@ -33,6 +33,7 @@ from k8s.embedded.process.describe import RefusedError, Surroundings
 from k8s.embedded.process.instance_network import InstanceNetwork
 from k8s.embedded.process.keeper_client import KeeperGoneError
 from k8s.embedded.process.keepers import Keepers, Pod
+from k8s.embedded.process.publishing import Publisher
 from k8s.embedded.process.zygote import syscalls
 from k8s.embedded.process.zygote_process import Zygote
 
@@ -58,8 +59,9 @@ class ProcessDriver:
         self._layout = state.Layout(state_directory.resolve())
         self._log_limits = log_limits
         self._network = InstanceNetwork.of(self._layout.root)
-        self._zygote = Zygote(self._layout.root)
+        self._zygote = Zygote(self._layout)
         self._keepers = Keepers(self._layout, self._zygote)
+        self._publisher = Publisher(self._layout, self._keepers, self._zygote)
         self._adopted: tuple[PodState, ...] = ()
         self._range: AddressRange | None = None
 
@@ -86,10 +88,15 @@ class ProcessDriver:
             try:
                 await self._zygote.start()
                 self._machine = machine.machine(self._zygote.abilities)
-                if self._machine.own_network:
+                rootless = self._zygote.abilities["user_namespace"]
+                if rootless:
+                    self._range = await self._network.bring_up_for_user(self._zygote)
+                elif self._machine.own_network:
                     self._range = self._network.bring_up(self._layout.root)
                 self._adopt()
                 async with trio.open_nursery() as nursery:
+                    if rootless:
+                        nursery.start_soon(self._publisher.run)
                     nursery.start_soon(self._keepers.listen, ear)
                     nursery.start_soon(self._keepers.watch_deaths)
                     task_status.started(self._info())
@@ -264,7 +271,9 @@ class ProcessDriver:
     async def _end(self, known: Pod) -> None:
         """Have the keeper end its pod. A keeper that does not is killed, which ends all its pods."""
         with suppress(KeeperGoneError), trio.move_on_after(_END_WITHIN_S):
-            await self._command(known, {"op": "end_pod"})
+            record = await self._command(known, {"op": "end_pod"})
+            if "uid" in record:  # else the keeper had forgotten it
+                self._keepers.take(known, record)
             return
         if known.keeper is not None and known.alive:
             cleanup.kill(known.keeper.pid, known.keeper.ticks)
@@ -289,9 +298,11 @@ class ProcessDriver:
             for pod in pods:
                 nursery.start_soon(self._stop_pod, pod, grace_s)
         await self._keepers.dismiss_idle()
-        if self._range:
+        if self._zygote.abilities.get("user_namespace"):
+            await self._publisher.leave()
+        elif self._range:
             self._network.take_down()
-            self._range = None
+        await self._zygote.close()
         self._cgroups.remove()
 
     async def _stop_pod(self, pod: Pod, grace_s: float) -> None:

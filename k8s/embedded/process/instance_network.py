@@ -21,6 +21,7 @@ from attrs import frozen
 from k8s.embedded.process import addresses
 from k8s.embedded.process.addresses import AddressRange
 from k8s.embedded.process.zygote import namespaces, rtnetlink
+from k8s.embedded.process.zygote_process import Zygote
 
 _LOCK = Path("/run/lock/kecs-network.lock")
 
@@ -54,18 +55,17 @@ class InstanceNetwork:
         """Choose a range, or take the one chosen before, and give the host its address in it. Raises OSError."""
         with _only_one():
             network = self._chosen(state_directory)
-            netlink = rtnetlink.Netlink()
-            peer = f"{self.gateway_link}p"
-            netlink.request(
-                rtnetlink.new_veth(self.gateway_link, self.group, namespaces.MAC, peer, None), allowed=(errno.EEXIST,)
-            )
-            index = netlink.index(self.gateway_link)
-            netlink.request(
-                rtnetlink.set_group(netlink.index(peer), self.group),
-                rtnetlink.link_up(netlink.index(peer)),
-                rtnetlink.add_address(index, str(network[1])),
-            )
-            netlink.close()
+            namespaces.make_gateway(self.gateway_link, self.group, str(network[1]))
+        return AddressRange(network)
+
+    async def bring_up_for_user(self, zygote: Zygote) -> AddressRange:
+        """The same inside the instance's user namespace, with addresses that the host's loopback has too.
+
+        127.64.0.0 to 127.254.0.0 are left alone by everybody else; two instances that fall on the same /16 would only
+        quarrel over the ports of the same task number.
+        """
+        network = ipaddress.IPv4Network(f"127.{64 + int(self.tag, 16) % 191}.0.0/16")
+        await zygote.make_gateway(self.gateway_link, self.group, str(network[1]))
         return AddressRange(network)
 
     def _chosen(self, state_directory: Path) -> ipaddress.IPv4Network:

@@ -126,7 +126,7 @@ class Keepers:
             living = [keeper for keeper in self._keepers.values() if not keeper.dead.is_set()]
             keeper = min(living, key=lambda keeper: len(keeper.pods), default=None)
             if keeper is None or len(keeper.pods) >= (PODS_PER_KEEPER if len(living) >= _SPREAD_OVER else 1):
-                keeper = Keeper(*await self._zygote.fork_keeper())
+                keeper = Keeper(*await self._zygote.fork("keeper"))
                 self._add(keeper)
             keeper.pods.add(pod.uid)
             pod.keeper = keeper
@@ -159,10 +159,10 @@ class Keepers:
     def adopt(self) -> None:
         """Find the keepers and pods of an earlier driver. Ends that it did not see are not told on `exits`."""
         for number, (pid, ticks) in state.keepers(self._layout).items():
-            if wire.start_ticks(pid) == ticks and ticks:
+            if not state.lives(pid, ticks):
+                state.unlink_keeper(self._layout, number)
+            elif number.startswith("keeper-"):
                 self._add(Keeper(number, pid, ticks))
-            else:
-                self._unlink(number)
         for directory in self._layout.pods.iterdir():
             record = state.read_record(directory)
             if record is None:  # only its logs were kept
@@ -189,16 +189,12 @@ class Keepers:
     def _died(self, keeper: Keeper) -> None:
         keeper.dead.set()
         self._keepers.pop(keeper.number, None)
-        self._unlink(keeper.number)
+        state.unlink_keeper(self._layout, keeper.number)
         for uid in keeper.pods:
             record = state.read_record(self._layout.pod(uid)) or self.pods[uid].record
             if record:
                 state.end(self._layout.pod(uid), record)
                 self.take(self.pods[uid], record)
-
-    def _unlink(self, number: str) -> None:
-        (self._layout.keepers / number).unlink(missing_ok=True)
-        self._layout.ear(number).unlink(missing_ok=True)
 
 
 async def _ended(pid: int) -> None:

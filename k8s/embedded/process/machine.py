@@ -8,9 +8,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from k8s.embedded.process.describe import Machine
 from k8s.embedded.process.limits import Cgroups
+
+_ROOTLESS = (
+    "tasks run in this user's own namespaces, with loopback addresses: other tasks reach all their ports, this machine "
+    "their TCP ports from 1024 up, and they reach neither this machine nor anything outside"
+)
 
 
 def unsupported() -> str | None:
@@ -22,22 +28,25 @@ def unsupported() -> str | None:
     return None
 
 
-def machine(abilities: Mapping[str, str]) -> Machine:
+def machine(abilities: Mapping[str, Any]) -> Machine:
     """What pods can have, from what the zygote found it may do."""
     root = os.geteuid() == 0
-    own_processes = not abilities["processes"]
+    rootless = bool(abilities["user_namespace"])
     return Machine(
         own_network=not abilities["network"],
-        own_processes=own_processes,
+        own_processes=not abilities["processes"],
         own_mounts=not abilities["mounts"],
-        may_change_user=root,
-        default_user="0" if root else str(os.geteuid()),
+        may_change_user=root and not rootless,
+        default_user="0" if root or rootless else str(os.geteuid()),
+        home=str(Path.home()) if rootless else None,
     )
 
 
-def notes(abilities: Mapping[str, str], cgroups: Cgroups) -> list[str]:
+def notes(abilities: Mapping[str, Any], cgroups: Cgroups) -> list[str]:
     """Sentences on what this machine does not allow; none where everything works."""
     said = []
+    if abilities["user_namespace"]:
+        said.append(_ROOTLESS)
     if abilities["network"]:
         said.append(
             "tasks share this machine's network, because the kernel allows them none of their own "
@@ -49,7 +58,7 @@ def notes(abilities: Mapping[str, str], cgroups: Cgroups) -> list[str]:
         said.append(f"volumes and read-only file systems are not available ({abilities['mounts']})")
     if cgroups.missing:
         said.append(f"limits on {' and '.join(cgroups.missing)} are not enforced: no control group can be written")
-    if not abilities["network"] and (dropped := forwarding_dropped()):
+    if not abilities["network"] and not abilities["user_namespace"] and (dropped := forwarding_dropped()):
         said.append(dropped)
     return said
 

@@ -103,13 +103,33 @@ def read_record(directory: Path) -> dict[str, Any] | None:
     return record
 
 
+def lives(pid: int, ticks: int) -> bool:
+    """Whether the process that started then is there, and no zombie."""
+    return pid > 0 and wire.start_ticks(pid) == ticks != 0 and not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def keepers(layout: Layout) -> dict[str, tuple[int, int]]:
-    """Every keeper that was forked over this directory: name → pid and start, whether or not it lives."""
-    found = {}
+    """Every keeper and relay that was forked over this directory: name → pid and start, whether or not it lives."""
+    found: dict[str, tuple[int, int]] = {}
+    if not layout.keepers.exists():
+        return found
     for path in layout.keepers.iterdir():
         if not path.suffix and len(words := path.read_text().split()) == 2:
             found[path.name] = (int(words[0]), int(words[1]))
     return found
+
+
+def unlink_keeper(layout: Layout, name: str) -> None:
+    """Remove the files of a keeper or relay that is gone."""
+    (layout.keepers / name).unlink(missing_ok=True)
+    layout.ear(name).unlink(missing_ok=True)
 
 
 def container_states(record: dict[str, Any]) -> tuple[ContainerState, ...]:

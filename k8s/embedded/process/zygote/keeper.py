@@ -9,7 +9,7 @@ Commands come over `keepers/<id>.sock`:
     {"op": "start_pod", "pod", "containers"}        → the pod's record
     {"op": "start", "uid", "container"}             → the pod's record
     {"op": "stop", "uid", "name", "grace"}          → {}
-    {"op": "end_pod", "uid"}                        → {} once everything in it has ended and it is forgotten
+    {"op": "end_pod", "uid"}                        → the pod's record, once all in it has ended and it is forgotten
     {"op": "exec", "uid", "name", "argv", "env"} + three descriptors
                                                     → {"pid"} or {"failure", "message"}; then {"exit_code"}
     {"op": "leave"}                                 → {"kept": pods}; with none left, the keeper ends
@@ -143,7 +143,7 @@ class Keeper:
         cgroups.remove(pod.description["cgroups"], self._loop)
         self._pods.pop(pod.description["uid"], None)
         for connection in pod.waiting:
-            _reply(connection, {})
+            _reply(connection, pod.record)
 
     def _published(self, pod: Pod) -> Message:
         record = pod.record

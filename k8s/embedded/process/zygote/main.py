@@ -1,7 +1,13 @@
 """The zygote: forks keepers as the driver asks, and ends with the driver.
 
-Its arguments are a descriptor, its end of a SOCK_SEQPACKET pair, and the state directory. The first message is what
-`modes.probe` found out. A request is then `{"keeper": id}`, answered by that keeper's `{"keeper", "pid", "ticks"}`.
+Its arguments are a descriptor, its end of a SOCK_SEQPACKET pair; the state directory; and the pid of a keeper whose
+user namespace it should join if it needs one, or 0. The first message is what `modes.settle` found out. Requests are
+then
+
+    {"op": "keeper", "name"}                        → {"name", "pid", "ticks"} of a new keeper
+    {"op": "relay", "name"}                          → {"name", "pid", "ticks"} of a process that runs `relay`
+    {"op": "gateway", "link", "group", "address"}   → {} the host's own link among the pods' is there
+
 Threads would make forking unsafe; there are none.
 """
 
@@ -13,7 +19,7 @@ import gc
 import os
 import sys
 
-from k8s.embedded.process.zygote import keeper, modes, syscalls, wire
+from k8s.embedded.process.zygote import keeper, modes, namespaces, relay, syscalls, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,34 +35,41 @@ def main() -> None:
     os.setsid()
     syscalls.set_process_name("kecs-zygote")
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
-    wire.send(requests, modes.probe())
+    wire.send(requests, modes.settle(int(sys.argv[3])))
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps keepers
     gc.disable()
     gc.freeze()  # the collector touches every object's page
     while (received := wire.receive(requests)) is not None:
-        number = received[0]["keeper"]
-        listener = _listener(state_directory, number)
+        request, _ = received
+        if request["op"] == "gateway":
+            namespaces.make_gateway(request["link"], request["group"], request["address"])
+            wire.send(requests, {})
+            continue
+        listener = _listener(state_directory, request["name"])
         pid = os.fork()
         if pid == 0:
             requests.close()
-            _become_keeper(number, listener, state_directory)
+            _become(request["op"], request["name"], listener, state_directory)
         listener.close()
         ticks = wire.start_ticks(pid)
-        wire.append_line(wire.socket_path(state_directory, f"keepers/{number}"), f"{pid} {ticks}")
-        wire.send(requests, {"keeper": number, "pid": pid, "ticks": ticks})
+        wire.append_line(wire.socket_path(state_directory, f"keepers/{request['name']}"), f"{pid} {ticks}")
+        wire.send(requests, {"name": request["name"], "pid": pid, "ticks": ticks})
 
 
-def _listener(state_directory: int, number: str) -> _socket.socket:
+def _listener(state_directory: int, name: str) -> _socket.socket:
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-    listener.bind(wire.socket_path(state_directory, f"keepers/{number}.sock"))
+    listener.bind(wire.socket_path(state_directory, f"keepers/{name}.sock"))
     listener.listen(_BACKLOG)
     return listener
 
 
-def _become_keeper(number: str, listener: _socket.socket, state_directory: int) -> NoReturn:
+def _become(kind: str, name: str, listener: _socket.socket, state_directory: int) -> NoReturn:
     try:
         os.setsid()
-        syscalls.set_process_name("kecs-keeper")
-        keeper.Keeper(number, listener, state_directory).run()
+        syscalls.set_process_name(f"kecs-{kind}")
+        if kind == "relay":
+            relay.Relay(listener).run()
+        else:
+            keeper.Keeper(name, listener, state_directory).run()
     finally:
         os._exit(1)

@@ -1,6 +1,7 @@
 """What this machine lets the zygote do, found out by doing it once in a child.
 
-The answer is one of: namespaces as root, namespaces below a user namespace, or none.
+The answer is one of: namespaces as root; namespaces below a user namespace of the instance, where an ordinary user is
+root; or none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from k8s.embedded.process.zygote.syscalls import (
     CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
+    CLONE_NEWUSER,
     CLONE_NEWUTS,
     MS_PRIVATE,
     MS_REC,
@@ -25,9 +27,53 @@ if TYPE_CHECKING:
     from k8s.embedded.process.zygote.wire import Message
 
 
-def probe() -> Message:
-    """`{"network", "processes", "mounts"}`: for each, "" when a pod can have its own, else why not."""
+# the user namespace first: it gives the right to enter the others
+_INSTANCE_KINDS = {
+    "user": CLONE_NEWUSER,
+    "mnt": CLONE_NEWNS,
+    "net": CLONE_NEWNET,
+    "ipc": CLONE_NEWIPC,
+    "uts": CLONE_NEWUTS,
+}
+
+
+def settle(keeper: int) -> Message:
+    """Find out what is allowed, and enter the instance's user namespace where nothing is without one.
+
+    `keeper` is the pid of a keeper that lives in it already, or 0. The answer is `{"user_namespace", "network",
+    "processes", "mounts"}`: whether there is one, and for each kind "" when a pod can have its own, else why not.
+    """
+    found = _probe()
+    if found["network"] and not _tried(lambda: _try_user_namespace(keeper)):
+        enter_user_namespace(keeper)
+        return _probe() | {"user_namespace": True}
+    return found | {"user_namespace": False}
+
+
+def enter_user_namespace(keeper: int) -> None:
+    """Become root of a user namespace with its own network: the keeper's, or a new one. Raises OSError."""
+    if keeper:
+        namespaces = [os.open(f"/proc/{keeper}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in _INSTANCE_KINDS]
+        for descriptor, kind in zip(namespaces, _INSTANCE_KINDS.values(), strict=True):
+            syscalls.setns(descriptor, kind)
+            os.close(descriptor)
+        return
+    uid, gid = os.geteuid(), os.getegid()
+    syscalls.unshare(sum(_INSTANCE_KINDS.values()))
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
+    syscalls.mount("", "/", flags=MS_REC | MS_PRIVATE)
+
+
+def _probe() -> Message:
     return {"network": _tried(_try_network), "processes": _tried(_try_processes), "mounts": _tried(_try_mounts)}
+
+
+def _try_user_namespace(keeper: int) -> None:
+    enter_user_namespace(keeper)
+    _try_network()
 
 
 def _tried(attempt: Callable[[], None]) -> str:

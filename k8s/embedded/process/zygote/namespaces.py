@@ -6,6 +6,7 @@ and forwards, so pods reach each other through the host's routing table without 
 
 from __future__ import annotations
 
+import errno
 import os
 
 from k8s.embedded.process.zygote import rtnetlink, syscalls
@@ -93,17 +94,52 @@ def _furnish(pod: Message, links: rtnetlink.Netlink | None) -> None:
             syscalls.mount("tmpfs", directory, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
 
 
+def make_gateway(link: str, group: int, address: str) -> None:
+    """Give the host an address among the pods', on a link pair of its own. Raises OSError."""
+    netlink = rtnetlink.Netlink()
+    peer = f"{link}p"
+    netlink.request(rtnetlink.new_veth(link, group, MAC, peer, None), allowed=(errno.EEXIST,))
+    index, peer_index = netlink.index(link), netlink.index(peer)
+    settings = _settings(address)
+    netlink.request(
+        rtnetlink.set_group(peer_index, group),
+        rtnetlink.link_up(peer_index),
+        rtnetlink.link_settings(index, settings),
+        rtnetlink.add_address(index, address),
+    )
+    if rtnetlink.ROUTE_LOCALNET in settings:
+        _leave_loopback_one_address(netlink)
+    netlink.close()
+
+
+def _settings(address: str) -> dict[int, int]:
+    """A link with addresses in 127.0.0.0/8, as an ordinary user's instance has them, must be allowed to route them."""
+    routes_loopback = address.startswith("127.")
+    return {rtnetlink.FORWARDING: 1} | ({rtnetlink.ROUTE_LOCALNET: 1} if routes_loopback else {})
+
+
+def _leave_loopback_one_address(netlink: rtnetlink.Netlink) -> None:
+    """127.0.0.1 stays local; the rest of 127.0.0.0/8 can be routed."""
+    netlink.request(rtnetlink.link_up(1))
+    netlink.request(rtnetlink.delete_address(1, "127.0.0.1", 8), allowed=(errno.EADDRNOTAVAIL,))
+    netlink.request(rtnetlink.add_address(1, "127.0.0.1"))
+
+
 def _link(host: rtnetlink.Netlink, pod: Message) -> None:
     namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     host.request(rtnetlink.new_veth(pod["link"], pod["group"], MAC, "eth0", namespace))
     os.close(namespace)
     index = host.index(pod["link"])
+    settings = _settings(pod["ip"])
     host.request(
-        rtnetlink.link_settings(index, {rtnetlink.FORWARDING: 1}),
+        rtnetlink.link_settings(index, settings),
         rtnetlink.add_route(index, pod["ip"], pod["gateway"]),
     )
     inside = rtnetlink.Netlink()
     index = inside.index("eth0")
+    if rtnetlink.ROUTE_LOCALNET in settings:
+        _leave_loopback_one_address(inside)
+        inside.request(rtnetlink.link_settings(index, settings))
     inside.request(
         rtnetlink.link_up(1),
         rtnetlink.link_up(index),
