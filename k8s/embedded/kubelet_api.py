@@ -19,7 +19,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
 
 _STREAMING: Final = frozenset({"exec", "attach", "portForward", "run"})
-_NO_SPDY: Final = "this node does not serve {} over SPDY; use the embedded API server, or kecs's own exec"
+_NO_SPDY: Final = "this node does not serve {} over SPDY; it works through the embedded API server"
 
 
 def create_kubelet_app(gateway: PodLogsAndExec, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Application:

@@ -124,7 +124,7 @@ class SimulatedDriver:
                 if container.state.phase is Phase.RUNNING:
                     self._schedule_end(uid, container)
         task_status.started(
-            DriverInfo("simulated", "1", HOST_IP, runs_images=True, pod_capacity=20_000, parallel_starts=10_000)
+            DriverInfo("simulated", "0.1.0", HOST_IP, runs_images=True, pod_capacity=20_000, parallel_starts=10_000)
         )
         await self._timers.run()
 
