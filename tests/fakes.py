@@ -180,6 +180,7 @@ class SimulatedTask:
     """One task in the fake world."""
 
     task: Task
+    names: tuple[str, ...]  # of its containers
     phase: Phase = Phase.RUNNING
     exit_code: int | None = None
     stopping: bool = False
@@ -189,16 +190,18 @@ class SimulatedTask:
     def observation(self) -> TaskObservation:
         containers = tuple(
             ContainerObservation(
-                name=container.name,
+                name=name,
                 running=self.phase == Phase.RUNNING,
                 ready=self.phase == Phase.RUNNING,
                 exit_code=self.exit_code if self.phase == Phase.ENDED else None,
                 started_at=self.started_at if self.phase in (Phase.RUNNING, Phase.ENDED) else None,
                 finished_at=self.finished_at,
             )
-            for container in self.task.containers
+            for name in self.names
         )
-        return TaskObservation(self.task.task_arn, self.phase, containers, ip="10.0.0.1", stopping=self.stopping)
+        return TaskObservation(
+            self.task.task_arn, self.phase, containers, ip="10.0.0.1", node="fake", stopping=self.stopping
+        )
 
 
 class World:
@@ -228,8 +231,13 @@ class FakeOrchestrator:
         if self.refuse is not None:
             raise RejectedError(self.refuse)
         if task.task_arn not in self.world.tasks:
-            self.world.tasks[task.task_arn] = SimulatedTask(task)
+            self.world.tasks[task.task_arn] = SimulatedTask(
+                task, tuple(container.name for container in task_definition.container_definitions)
+            )
         self.tell(task.task_arn)
+        command = task_definition.container_definitions[0].command or ()
+        if command and command[-1].startswith("exit "):
+            self.end(task.task_arn, int(command[-1].removeprefix("exit ")))
 
     async def stop_task(self, task_arn: str, grace_s: int) -> None:
         await self._answer("stop", task_arn)
@@ -262,6 +270,10 @@ class FakeOrchestrator:
             await trio.sleep_forever()
         finally:
             self._observe = None
+
+    async def remove_everything(self) -> None:
+        for arn in tuple(self.world.tasks):
+            await self.release_task(arn)
 
     # the world's own life
 

@@ -1,10 +1,13 @@
-"""What an orchestrator promises the actors, on every kind of API server, with our node and its simulated driver."""
+"""What an orchestrator promises the actors: the fake that other tests use, and the real one on every kind of API server
+with our node and its simulated driver."""
 
 import os
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,10 +19,10 @@ from engine.container_definition import ContainerDefinition
 from engine.observation import Phase, TaskObservation
 from engine.task import Task
 from engine.task_definition import TaskDefinition
-from k8s import names
-from k8s.client import KubeClient
 from k8s.orchestrator import KubernetesOrchestrator
 from tests.contract.kubernetes import SERVERS, a_client_of, a_node_of
+from tests.fakes import FakeOrchestrator
+from tests.fakes import World as SimulatedWorld
 
 _SCOPE = Scope()
 _CLUSTER = _SCOPE.cluster_arn("My_Cluster")
@@ -29,9 +32,9 @@ _CLUSTER = _SCOPE.cluster_arn("My_Cluster")
 class World:
     """An orchestrator, and all that it has told."""
 
-    orchestrator: KubernetesOrchestrator
+    orchestrator: KubernetesOrchestrator | FakeOrchestrator
+    another: Callable[[str], KubernetesOrchestrator | FakeOrchestrator]  # on the same server, for an instance
     instance: str
-    client: KubeClient
     seen: dict[str, TaskObservation] = field(factory=dict)
     history: list[TaskObservation] = field(factory=list)
     complete_lists: list[set[str]] = field(factory=list)
@@ -58,21 +61,28 @@ class World:
 
 
 @asynccontextmanager
-async def _watched(client: KubeClient, instance: str) -> AsyncIterator[World]:
-    world = World(KubernetesOrchestrator(client, instance), instance, client)
+async def _watched(
+    another: Callable[[str], KubernetesOrchestrator | FakeOrchestrator], instance: str
+) -> AsyncIterator[World]:
+    world = World(another(instance), another, instance)
     async with trio.open_nursery() as nursery:
         await nursery.start(world.orchestrator.run, world.observe)
         yield world
         nursery.cancel_scope.cancel()
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=["memory", *SERVERS])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     instance = f"contract-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    if request.param == "memory":
+        simulated: defaultdict[str, SimulatedWorld] = defaultdict(SimulatedWorld)
+        async with _watched(lambda name: FakeOrchestrator(simulated[name]), instance) as world:
+            yield world
+        return
     async with (
         a_client_of(request.param, tmp_path) as client,
         a_node_of(request.param, client, tmp_path),
-        _watched(client, instance) as world,
+        _watched(partial(KubernetesOrchestrator, client), instance) as world,
     ):
         yield world
         await world.orchestrator.remove_everything()
@@ -92,7 +102,7 @@ async def test_a_task_runs_and_its_exit_code_waits_to_be_recorded(world: World) 
     await world.orchestrator.start_task(task, _definition("exit 3"))
     ended = await world.until_phase(task, Phase.ENDED)
     assert [(one.name, one.exit_code) for one in ended.containers] == [("Web_1", 3)]
-    async with _watched(world.client, world.instance) as again:
+    async with _watched(world.another, world.instance) as again:
         assert again.seen[task.task_arn].containers[0].exit_code == 3
     await world.orchestrator.release_task(task.task_arn)
     await world.until_phase(task, Phase.GONE)
@@ -166,7 +176,7 @@ async def test_instances_do_not_see_each_others_tasks(world: World) -> None:
     task = _task()
     await world.orchestrator.start_task(task, _definition("sleep 100"))
     await world.until(lambda: task.task_arn in world.seen)
-    async with _watched(world.client, f"{world.instance}-2") as other:
+    async with _watched(world.another, f"{world.instance}-2") as other:
         assert other.complete_lists == [set()]
         await other.orchestrator.remove_everything()
     assert world.seen[task.task_arn].phase is not Phase.GONE
@@ -184,5 +194,5 @@ async def test_removing_everything_leaves_no_pod(world: World) -> None:
     for _ in range(5):
         await world.orchestrator.start_task(_task(), _definition("sleep 100"))
     await world.orchestrator.remove_everything()
-    params = {"labelSelector": names.selector(world.instance)}
-    assert not (await world.client.request("GET", "/api/v1/pods", params=params))["items"]
+    async with _watched(world.another, world.instance) as again:
+        assert again.complete_lists == [set()]
