@@ -24,7 +24,7 @@ from actors.effects import Effects
 from actors.gathering import GATHERINGS
 from actors.loop import Actor, Behaviour
 from actors.mailbox import ActorStopped, Mailbox, Overloaded, Reply
-from actors.ports import Clock, Ids, Orchestrator, PortError, Snapshot, SnapshotStore
+from actors.ports import Clock, Ids, Orchestrator, Snapshot, SnapshotStore
 from actors.registry import (
     CLUSTER,
     SERVICE,
@@ -37,11 +37,11 @@ from actors.registry import (
 )
 from actors.supervision import RestartPolicy, describe, supervise, trace
 from actors.views import Views
-from engine.arn import cluster_arn_of, parse_arn
+from actors.watch import Watch
+from engine.arn import parse_arn
 from engine.cluster import ClusterState
 from engine.commands import CreateCluster, CreateService, RegisterTaskDefinition
-from engine.decision import Decision, ReleaseTask, RemoveCluster, StopTask, TasksObserved, Tick, WakeAt
-from engine.observation import Phase, TaskObservation
+from engine.decision import Decision, RemoveCluster, Tick, WakeAt
 from engine.service import ServiceState
 from engine.task import Task
 from engine.task_definition import TaskDefinitionsState
@@ -50,10 +50,7 @@ _log = logging.getLogger(__name__)
 
 MAILBOX_LIMIT = 1_000
 SHUTDOWN_S = 20.0
-ORPHAN_GRACE_S = 30
 _CREATING = (CreateCluster, CreateService, RegisterTaskDefinition)
-_FIRST_RETRY_S = 0.5
-_LONGEST_RETRY_S = 15.0
 
 
 @frozen
@@ -87,7 +84,6 @@ class ControlPlane:
         self.ids = ids
         self.views = Views()
         self._store = store
-        self._orchestrator = orchestrator
         self._mailbox_limit = mailbox_limit
         self._restart_policy = restart_policy or RestartPolicy()
         self._registry = Registry()
@@ -95,8 +91,7 @@ class ControlPlane:
         self._effects = Effects(orchestrator, self._tell)
         self._alarms = Alarms(clock, lambda address: self._tell(address, Tick()))
         self._nursery: trio.Nursery | None = None
-        self._seen: dict[str, TaskObservation] = {}  # what the world was last seen to hold
-        self._listed_at: datetime | None = None
+        self._watch = Watch(orchestrator, self._registry, self.owner_of, self._effects)
         self._ready = False
         self._awaited: set[Reply] = set()
         self._lives: set[trio.CancelScope] = set()  # one an actor
@@ -183,7 +178,7 @@ class ControlPlane:
 
     async def reset(self) -> None:
         """Forget everything, durably; what runs is removed in the background. Writes are pushed back meanwhile."""
-        clusters = {cluster_arn_of(arn) for arn in self._seen} | {task.cluster_arn for task in self.views.tasks()}
+        clusters = self._watch.clusters() | {task.cluster_arn for task in self.views.tasks()}
         self._resetting = True
         try:
             for actor in self._registry:
@@ -195,7 +190,7 @@ class ControlPlane:
             self.views.clear()
         finally:
             self._resetting = False
-        clusters |= {cluster_arn_of(arn) for arn in self._seen}
+        clusters |= self._watch.clusters()
         for cluster_arn in sorted(clusters):
             self._effects.submit(None, RemoveCluster(cluster_arn))
 
@@ -214,7 +209,7 @@ class ControlPlane:
             try:
                 self._bring_back(snapshot)
                 nursery.start_soon(self._alarms.run)
-                await nursery.start(self._watch)
+                await nursery.start(self._watch.run)
                 self._ready = True
                 task_status.started()
                 await trio.sleep_forever()
@@ -273,10 +268,7 @@ class ControlPlane:
     def _catch_up(self, actor: Actor[Any]) -> None:
         """Tell a restarted actor what it may have missed: the time, and what the world was last seen to hold."""
         actor.mailbox.tell(Tick())
-        if self._listed_at is not None:
-            arns = actor.behaviour.task_arns(actor.state)
-            seen = tuple(self._seen[arn] for arn in arns if arn in self._seen)
-            actor.mailbox.tell(TasksObserved(seen, complete=True, taken_at=self._listed_at))
+        self._watch.repeat(actor)
 
     def _committed(self, actor: Actor[Any], decision: Decision[Any]) -> None:
         self.views.apply(decision.records)
@@ -291,55 +283,7 @@ class ControlPlane:
         if (actor := self._registry.get(address)) is not None:
             actor.mailbox.tell(message)
 
-    # the world
-
-    async def _watch(self, task_status: trio.TaskStatus[None]) -> None:
-        """Keep the orchestrator watching. `started` with the first complete list."""
-        first, delay_s = True, _FIRST_RETRY_S
-        while True:
-            try:
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(self._orchestrator.run, self._observe)
-                    delay_s = _FIRST_RETRY_S
-                    if first:
-                        task_status.started()
-                        first = False
-            except* PortError as group:
-                _log.warning("the orchestrator does not answer: %s", group.exceptions[0])
-            except* Exception as group:
-                _log.error("watching failed: %s\n%s", describe(group.exceptions[0]), trace(group.exceptions[0]))
-            await trio.sleep(delay_s)
-            delay_s = min(delay_s * 2, _LONGEST_RETRY_S)
-
-    def _observe(self, observations: Sequence[TaskObservation], complete: bool, taken_at: datetime) -> None:
-        """Hand observations to the owners of their tasks. After a list, every owner hears, also of nothing."""
-        if complete:
-            self._seen.clear()
-            self._listed_at = taken_at
-        by_owner: defaultdict[Address, list[TaskObservation]] = defaultdict(list)
-        for observation in observations:
-            owner = self.owner_of(observation.task_arn)
-            if observation.phase == Phase.GONE:
-                self._seen.pop(observation.task_arn, None)
-            else:
-                self._seen[observation.task_arn] = observation
-            if owner is None:
-                self._dispose(observation)
-            else:
-                by_owner[owner].append(observation)
-        if complete:
-            for actor in self._registry:
-                if actor.address.kind != TASK_DEFINITIONS:
-                    by_owner[actor.address]  # a defaultdict: an owner who is not in it is told of nothing
-        for address, seen in by_owner.items():
-            self._tell(address, TasksObserved(tuple(seen), complete, taken_at))
-
-    def _dispose(self, orphan: TaskObservation) -> None:
-        """Rid the world of a task that nobody here remembers."""
-        if orphan.phase == Phase.ENDED:
-            self._effects.submit(None, ReleaseTask(orphan.task_arn))
-        elif orphan.phase != Phase.GONE and not orphan.stopping and not self._effects.is_busy(orphan.task_arn):
-            self._effects.submit(None, StopTask(orphan.task_arn, ORPHAN_GRACE_S, "nobody remembers this task"))
+    # the inspector
 
     def _report(self, actor: Actor[Any]) -> ActorReport:
         arrived = actor.mailbox.oldest_arrived
