@@ -10,14 +10,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
-from attrs import evolve
-
 from engine.addresses import attached, bindings, detached, interfaces
 from engine.decision import Effect, ReleaseTask, StopTask, WakeAt
 from engine.health import container_health, health_deadline, task_health
 from engine.lifecycle import DesiredStatus, StopCode, TaskStatus, is_before, path
 from engine.observation import ContainerObservation, Phase, TaskObservation
-from engine.records import changed
+from engine.records import changed, copied
 from engine.task import Container, Task
 
 Step: TypeAlias = tuple[Task, tuple[Effect, ...]]
@@ -155,7 +153,7 @@ def _judged(task: Task, seen: TaskObservation) -> Task:
 def _to_stop(task: Task, code: StopCode, reason: str) -> Task:
     if task.desired_status is DesiredStatus.STOPPED:
         return task
-    return evolve(
+    return copied(
         task, desired_status=DesiredStatus.STOPPED, stop_code=code, stopped_reason=reason, version=task.version + 1
     )
 
@@ -193,7 +191,7 @@ def _advanced(task: Task, target: TaskStatus, now: datetime) -> Task:
     if not is_before(task.last_status, target):
         return task
     for status in path(task.last_status, target):
-        task = evolve(task, last_status=status, version=task.version + 1, **_noted(task, status, now))
+        task = copied(task, last_status=status, version=task.version + 1, **_noted(task, status, now))
     return task
 
 

@@ -11,13 +11,14 @@ from math import ceil
 from operator import attrgetter
 from typing import Final, TypeAlias
 
-from attrs import evolve, field, mutable
+from attrs import field, mutable
 from rpds import HashTrieMap
 
 from engine.decision import Effect, Forget, ReleaseTask, StartRefused, StartTask, StopTask, TasksObserved, WakeAt
 from engine.lifecycle import DesiredStatus, TaskStatus
 from engine.observation import Phase, TaskObservation
 from engine.progress import lose, may_be_forgotten, next_deadline, observe, pass_time, refuse_start, should_be_listed
+from engine.records import copied
 from engine.task import Task
 from engine.task_definition import TaskDefinition
 
@@ -157,5 +158,5 @@ def _ask_again(sighting: Sighting, task: Task, definition: TaskDefinition | None
     if definition is None:
         sighting.put(refuse_start(task, UNKNOWN_DEFINITION, sighting.now))
     else:
-        asked = evolve(task, asked_at=sighting.now)
+        asked = copied(task, asked_at=sighting.now)
         sighting.put(asked, StartTask(asked, definition))

@@ -9,7 +9,7 @@ from attrs import define, evolve, field, frozen
 
 from engine import commands, service_turn
 from engine.decision import Decision, Forget, Record, ReleaseTask, StartTask, StopTask, TasksObserved, Tick, WakeAt
-from engine.lifecycle import OCCUPYING, StopCode, is_before
+from engine.lifecycle import OCCUPYING, HealthStatus, StopCode, is_before
 from engine.observation import ContainerObservation, Phase, TaskObservation
 from engine.scheduler import bounds, is_up
 from engine.service import Service, ServiceState
@@ -124,7 +124,8 @@ class World:
 
     def _was_retired(self, before: Task) -> bool:
         now = self.state.tasks.get(before.task_arn)
-        return now is not None and now.stop_code is StopCode.SERVICE_SCHEDULER_INITIATED
+        told = now is not None and now.stop_code is StopCode.SERVICE_SCHEDULER_INITIATED
+        return told and now is not None and now.health_status is not HealthStatus.UNHEALTHY
 
     def carry_out(self, count: int | None = None) -> None:
         """Let queued effects reach the world."""
