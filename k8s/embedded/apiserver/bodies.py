@@ -6,6 +6,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-valid
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Final
 
 import orjson
@@ -44,6 +45,8 @@ def parsed_body(request: Request) -> Any:
     kind = media_type(request)
     if kind not in _OBJECT_TYPES and kind:
         raise unsupported_media_type(_OBJECT_TYPES)
+    if request.parsed is not None:
+        return request.parsed
     return _yaml(request.body) if kind == "application/yaml" else _json(request.body)
 
 
@@ -69,7 +72,7 @@ def _yaml(text: bytes) -> Any:
 
 def options(request: Request) -> Mapping[str, Any]:
     """The `DeleteOptions` in a body, or nothing. Raises StatusError 400."""
-    if not request.body.strip():
+    if not request.body.strip() and request.parsed is None:
         return {}
     parsed = parsed_body(request)
     if not isinstance(parsed, dict):
@@ -140,7 +143,9 @@ def patched(request: Request, resource: ResourceType, current: JsonObject | None
         raise RuntimeError("only an apply can create")
     seen = from_storage(resource, current)
     if kind == JSON_PATCH:
-        return checked_object(json_patch(seen, _json(request.body)), resource, request.params)
+        return checked_object(
+            json_patch(seen, _json(request.body or orjson.dumps(request.parsed))), resource, request.params
+        )
     if kind not in (MERGE_PATCH, STRATEGIC_MERGE_PATCH):
         raise unsupported_media_type((JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH))
     form = shape(resource.schema)
@@ -154,7 +159,7 @@ def patched(request: Request, resource: ResourceType, current: JsonObject | None
 
 def _patch_body(request: Request, resource: ResourceType) -> tuple[JsonObject, Sequence[str]]:
     """A merge patch is checked instead of its result: it has the same shape, and is smaller."""
-    patch = _json(request.body)
+    patch = _json(request.body) if request.parsed is None else request.parsed
     if not isinstance(patch, dict):
         raise bad_request("error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}")
     unknown: list[str] = []
@@ -177,7 +182,7 @@ def _applied(request: Request, resource: ResourceType, current: JsonObject | Non
             "Invalid",
             'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
         )
-    configuration = checked_object(_yaml(request.body), resource, request.params)
+    configuration = checked_object(_yaml(request.body or orjson.dumps(request.parsed)), resource, request.params)
     force = request.params.get("force", "false").lower() in ("true", "1")
-    result = apply_configuration(current, configuration.body, shape(resource.schema), manager, force)
+    result = apply_configuration(deepcopy(current), configuration.body, shape(resource.schema), manager, force)
     return Decoded(result, configuration.warnings)

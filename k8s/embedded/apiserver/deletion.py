@@ -61,7 +61,7 @@ class DeleteOptions:
 
 def timestamp(when: datetime) -> str:
     """A time as Kubernetes writes it: RFC 3339 in whole seconds."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return when.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 class Deletion:
@@ -145,11 +145,11 @@ class Deletion:
 
     def settle(self, stored: Stored) -> Stored:
         """After an update: remove the object if nothing holds it any more. Gives its last state."""
-        body = stored.body()
-        if "deletionTimestamp" not in body["metadata"]:
+        if not stored.deleting:
             return stored
         if stored.resource.storage == NAMESPACES.storage:
             return self._empty_namespace(stored)[0]
+        body = stored.body()
         return self._finish(stored, body)[0] if may_go(body) else stored
 
     def _finish(self, stored: Stored, body: JsonObject) -> tuple[Stored, bool]:

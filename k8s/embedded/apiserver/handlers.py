@@ -182,8 +182,9 @@ class Handlers:
             if bodies.media_type(request) != bodies.APPLY_PATCH or subresource is not None:
                 raise not_found(resource, found.name or "")
             return self._create_by_apply(request, found, resource)
-        decoded = bodies.patched(request, resource, stored.body())
-        replaced = self._writes.replace(stored, decoded.body, subresource, _dry_run(request))
+        old = stored.body()
+        decoded = bodies.patched(request, resource, old)
+        replaced = self._writes.replace(stored, decoded.body, subresource, _dry_run(request), old)
         return self._shown(request, resource, replaced, 200, decoded.warnings)
 
     def _create_by_apply(self, request: Request, found: Target, resource: ResourceType) -> Response:

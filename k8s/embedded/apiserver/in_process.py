@@ -34,8 +34,7 @@ class InProcessClient:
     ) -> JsonObject:
         """As `KubeClient.request`; never unreachable."""
         await trio.lowlevel.checkpoint()
-        encoded = b"" if body is None else orjson.dumps(body)
-        response = self._answer(Request(method, path, params, content_type=content_type, body=encoded))
+        response = self._answer(Request(method, path, params, content_type=content_type, parsed=body))
         return _parsed(response)
 
     @asynccontextmanager

@@ -35,6 +35,7 @@ class Request:
     accept: str = JSON
     content_type: str = JSON
     body: bytes = b""
+    parsed: object | None = None  # of a caller in this process: the body before it is JSON; not to be changed
 
     @classmethod
     def of_query(cls, method: str, path: str, query: str, accept: str, content_type: str, body: bytes) -> Request:

@@ -1,7 +1,7 @@
 """The patches that Kubernetes takes: JSON patch (RFC 6902), JSON merge patch (RFC 7386), strategic merge patch.
 
-All work on a private copy of the object, which they may change and return. Strategic merge knows lists that merge by a
-key, `$patch: delete|replace|merge`, `$deleteFromPrimitiveList`, `$setElementOrder` and `$retainKeys`.
+None changes the object it is given: what a patch touches is copied, the rest is shared. Strategic merge knows lists
+that merge by a key, `$patch: delete|replace|merge`, `$deleteFromPrimitiveList`, `$setElementOrder` and `$retainKeys`.
 
 Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md
 """
@@ -22,16 +22,15 @@ def merge_patch(document: Any, patch: Any) -> Any:
     """RFC 7386: members of the patch replace those of the document, objects merge, null deletes."""
     if not isinstance(patch, dict):
         return patch
-    if not isinstance(document, dict):
-        document = {}
+    merged = dict(document) if isinstance(document, dict) else {}
     for key, value in patch.items():
         if value is None:
-            document.pop(key, None)
+            merged.pop(key, None)
         elif isinstance(value, dict):
-            document[key] = merge_patch(document.get(key), value)
+            merged[key] = merge_patch(merged.get(key), value)
         else:
-            document[key] = value
-    return document
+            merged[key] = value
+    return merged
 
 
 def json_patch(document: Any, operations: Any) -> Any:
@@ -44,7 +43,7 @@ def json_patch(document: Any, operations: Any) -> Any:
     if len(operations) > _MAX_OPERATIONS:
         message = f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(operations)}"
         raise StatusError(413, "RequestEntityTooLarge", message)
-    holder = {"": document}
+    holder = {"": deepcopy(document)}
     for step in operations:
         _apply(holder, step)
     return holder.get("")
@@ -145,8 +144,7 @@ def strategic_merge(document: Any, patch: Any, form: Shape = ANY) -> Any:
         return {}
     if directive not in (None, "merge"):
         raise bad_request(f"Unknown patch type: {directive}")
-    if not isinstance(document, dict):
-        document = {}
+    document = dict(document) if isinstance(document, dict) else {}
     if form.atomic and form.kind == "object" and not directive:
         return _without_directives(patch)
     _retain_keys(document, patch)
@@ -157,7 +155,8 @@ def strategic_merge(document: Any, patch: Any, form: Shape = ANY) -> Any:
     for key, order in patch.items():
         if key.startswith("$setElementOrder/"):
             name = key.partition("/")[2]
-            _set_order(document.get(name), order, form.child(name).merge_key)
+            if isinstance(document.get(name), list) and isinstance(order, list):
+                document[name] = _ordered(document[name], order, form.child(name).merge_key)
     return document
 
 
@@ -220,10 +219,8 @@ def _merge_item(merged: list[Any], item: dict[str, Any], key: str, form: Shape) 
         merged.append(strategic_merge({}, item, form))
 
 
-def _set_order(items: Any, order: Any, merge_key: str | None) -> None:
-    """Order a merged list as the patch says; items that the patch does not name keep their places among the others."""
-    if not isinstance(items, list) or not isinstance(order, list):
-        return
+def _ordered(items: list[Any], order: list[Any], merge_key: str | None) -> list[Any]:
+    """A merged list in the order that the patch says; items that it does not name keep their places."""
 
     def identity(item: Any) -> Any:
         return item.get(merge_key) if merge_key and isinstance(item, dict) else item
@@ -231,8 +228,10 @@ def _set_order(items: Any, order: Any, merge_key: str | None) -> None:
     wanted = [identity(item) for item in order]
     places = [at for at, item in enumerate(items) if identity(item) in wanted]
     ordered = sorted((items[at] for at in places), key=lambda item: wanted.index(identity(item)))
+    result = list(items)
     for at, item in zip(places, ordered, strict=True):
-        items[at] = item
+        result[at] = item
+    return result
 
 
 def _without_directives(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 ALL_VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -34,19 +34,21 @@ class ResourceType:
     verbs: tuple[str, ...] = ALL_VERBS
     fields: Mapping[str, str] = {}  # field selectors beyond metadata.name and metadata.namespace: default values
     has_generation: bool = False
-    storage_name: str = ""
+    storage: str = ""  # the name of the collection that holds its objects: "<group>/<plural>" unless given
     converts: bool = False  # objects are stored in another version's shape
+    field_steps: tuple[tuple[str, tuple[str, ...], str], ...] = field(init=False, default=())  # of `fields`: split once
     columns: tuple[Mapping[str, str], ...] = ()  # of a custom resource: additionalPrinterColumns
+
+    def __attrs_post_init__(self) -> None:
+        if not self.storage:
+            object.__setattr__(self, "storage", f"{self.group}/{self.plural}" if self.group else self.plural)
+        steps = tuple((path, tuple(path.split(".")), default) for path, default in self.fields.items())
+        object.__setattr__(self, "field_steps", steps)
 
     @property
     def group_version(self) -> str:
         """What objects say in `apiVersion`."""
         return f"{self.group}/{self.version}" if self.group else self.version
-
-    @property
-    def storage(self) -> str:
-        """The name of the collection that holds the objects."""
-        return self.storage_name or (f"{self.group}/{self.plural}" if self.group else self.plural)
 
     @property
     def singular_name(self) -> str:
@@ -200,7 +202,7 @@ BUILT_IN: Final[tuple[ResourceType, ...]] = (
         True,
         "io.k8s.api.events.v1.Event",
         short_names=("ev",),
-        storage_name="events",
+        storage="events",
         converts=True,
         fields={f"regarding.{name}": "" for name in _EVENT_OBJECT}
         | {"reason": "", "type": "", "reportingController": ""},

@@ -17,7 +17,7 @@ import orjson
 from attrs import define, field
 
 from k8s.client import JsonObject
-from k8s.embedded.apiserver.errors import bad_request
+from k8s.embedded.apiserver.errors import StatusError, bad_request
 
 _REF: Final = "#/components/schemas/"
 _GO_TYPES: Final = {"string": "string", "integer": "int32", "boolean": "bool", "number": "float64"}
@@ -123,73 +123,102 @@ def _with_list_rules(base: Shape, member: JsonObject) -> Shape:
 def decode(body: Any, form: Shape, unknown: list[str], *, keep_nulls: bool = False) -> Any:
     """`body` as Kubernetes would decode it: nulls and unknown fields left out; the latter are named in `unknown`.
 
+    The answer is a copy, but for parts that the schema says nothing about.
+
     `keep_nulls` for merge patches, where null deletes; `$patch` and the other directives stay too.
     Raises StatusError 400 for a value of the wrong type.
     """
-    return _decode(body, form, "", unknown, keep_nulls)
+    try:
+        return _decode(body, form, unknown, keep_nulls)
+    except _WrongTypeError as error:
+        raise _wrong_type(error) from None
 
 
-def _decode(value: Any, form: Shape, path: str, unknown: list[str], keep_nulls: bool) -> Any:
-    kind = form.kind
-    if kind == "string":
-        if type(value) is str:
-            return value
-    elif kind == "object":
-        if type(value) is dict:
-            return _decode_object(value, form, path, unknown, keep_nulls)
-    elif kind == "any":
+class _WrongTypeError(Exception):
+    """A value that is not of its type; the path is put together on the way out, so that right values pay nothing."""
+
+    def __init__(self, value: object, form: Shape) -> None:
+        self.value = value
+        self.form = form
+        self.path = ""
+
+
+def _below(step: str, path: str) -> str:
+    return step + ("." if path and not path.startswith("[") else "") + path
+
+
+def _decode(value: Any, form: Shape, unknown: list[str], keep_nulls: bool) -> Any:
+    kind, found = form.kind, type(value)
+    if kind == "object" and found is dict:
+        return _decode_object(value, form.fields, unknown, keep_nulls)
+    if kind == "list" and found is list:
+        return _decode_list(value, form.items or ANY, unknown, keep_nulls)
+    if kind == "map" and found is dict:
+        return _decode_map(value, form.items or ANY, unknown, keep_nulls)
+    if kind == "any" or found is _PYTHON_TYPES.get(kind) or (kind == "number" and found is int):
         return value
-    elif kind == "list":
-        if type(value) is list:
-            items = form.items or ANY
-            return [
-                _decode(item, items, f"{path}[{index}]", unknown, keep_nulls)
-                for index, item in enumerate(value)
-                if item is not None
-            ]
-    elif kind == "map":
-        if type(value) is dict:
-            items = form.items or ANY
-            return {
-                key: None if item is None else _decode(item, items, f"{path}.{key}", unknown, keep_nulls)
-                for key, item in value.items()
-                if keep_nulls or item is not None
-            }
-    elif kind == "integer":
-        if type(value) is int:
-            return value
-        if type(value) is float and value.is_integer():
-            return int(value)
-    elif kind == "boolean":
-        if type(value) is bool:
-            return value
-    elif type(value) in (int, float):
-        return value
-    raise _wrong_type(value, form, path)
+    if kind == "integer" and found is float and value.is_integer():
+        return int(value)
+    raise _WrongTypeError(value, form)
 
 
-def _decode_object(value: JsonObject, form: Shape, path: str, unknown: list[str], keep_nulls: bool) -> JsonObject:
-    decoded, fields = {}, form.fields
+_PYTHON_TYPES: Final[dict[str, type]] = {"string": str, "integer": int, "boolean": bool, "number": float}
+
+
+def _member_value(step: str, value: Any, form: Shape, unknown: list[str], keep_nulls: bool) -> Any:
+    known = len(unknown)
+    try:
+        decoded = _decode(value, form, unknown, keep_nulls)
+    except _WrongTypeError as error:
+        error.path = _below(step, error.path)
+        raise
+    if len(unknown) > known:
+        unknown[known:] = [_below(step, path) for path in unknown[known:]]
+    return decoded
+
+
+def _decode_object(value: JsonObject, fields: dict[str, Shape], unknown: list[str], keep_nulls: bool) -> JsonObject:
+    decoded = {}
     for key, item in value.items():
         member = fields.get(key)
         if member is None:
             if keep_nulls and key.startswith("$"):
                 decoded[key] = item
             else:
-                unknown.append(f"{path}.{key}" if path else key)
-        elif item is not None:
-            decoded[key] = _decode(item, member, f"{path}.{key}" if path else key, unknown, keep_nulls)
-        elif keep_nulls:
-            decoded[key] = None
+                unknown.append(key)
+        elif item is None:
+            if keep_nulls:
+                decoded[key] = None
+        elif type(item) is str and member.kind == "string":
+            decoded[key] = item
+        else:
+            decoded[key] = _member_value(key, item, member, unknown, keep_nulls)
     return decoded
+
+
+def _decode_list(value: list[Any], items: Shape, unknown: list[str], keep_nulls: bool) -> list[Any]:
+    if items.kind == "string" and all(type(item) is str for item in value):
+        return value.copy()
+    return [
+        _member_value(f"[{at}]", item, items, unknown, keep_nulls) for at, item in enumerate(value) if item is not None
+    ]
+
+
+def _decode_map(value: JsonObject, items: Shape, unknown: list[str], keep_nulls: bool) -> JsonObject:
+    if items.kind == "string" and all(type(item) is str for item in value.values()):
+        return value.copy()
+    return {
+        key: None if item is None else _member_value(key, item, items, unknown, keep_nulls)
+        for key, item in value.items()
+        if keep_nulls or item is not None
+    }
 
 
 _JSON_NAMES: Final = {str: "string", bool: "bool", int: "number", float: "number", dict: "object", list: "array"}
 
 
-def _wrong_type(value: object, form: Shape, path: str) -> Exception:
-    found = _JSON_NAMES.get(type(value), "null")
-    wanted = (
-        _GO_TYPES.get(form.kind) or {"list": "[]", "map": "map[string]", "object": ""}.get(form.kind, "") + form.name
-    )
-    return bad_request(f"json: cannot unmarshal {found} into Go struct field {path or '.'} of type {wanted}")
+def _wrong_type(error: _WrongTypeError) -> StatusError:
+    found, form = _JSON_NAMES.get(type(error.value), "null"), error.form
+    containers = {"list": "[]", "map": "map[string]", "object": ""}
+    wanted = _GO_TYPES.get(form.kind) or containers.get(form.kind, "") + form.name
+    return bad_request(f"json: cannot unmarshal {found} into Go struct field {error.path or '.'} of type {wanted}")

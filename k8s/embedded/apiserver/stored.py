@@ -26,6 +26,7 @@ class Stored:
     labels: Mapping[str, str]
     fields: Mapping[str, str]  # for field selectors
     owners: tuple[str, ...]  # uids
+    deleting: bool  # has a deletionTimestamp
 
     def body(self) -> JsonObject:
         """The object, a private copy."""
@@ -47,6 +48,7 @@ class Stored:
             metadata.get("labels") or {},
             selectable_fields(resource, body),
             tuple(owner["uid"] for owner in metadata.get("ownerReferences") or ()),
+            "deletionTimestamp" in metadata,
         )
 
 
@@ -54,13 +56,13 @@ def selectable_fields(resource: ResourceType, body: JsonObject) -> dict[str, str
     """The values that field selectors compare; a field that is not there has its default."""
     metadata = body["metadata"]
     fields = {"metadata.name": metadata["name"], "metadata.namespace": metadata.get("namespace", "")}
-    for path, default in resource.fields.items():
+    for path, steps, default in resource.field_steps:
         value: Any = body
-        for step in path.split("."):
-            value = value.get(step) if isinstance(value, dict) else None
+        for step in steps:
+            value = value.get(step) if type(value) is dict else None
         if path == "source" and isinstance(value, dict):
             value = value.get("component")
-        fields[path] = default if value is None else _text(value)
+        fields[path] = value if type(value) is str else default if value is None else _text(value)
     return fields
 
 

@@ -42,6 +42,7 @@ _SERVER_FIELDS: Final = (
     "generation",
     "selfLink",
 )
+_OMITTED_EMPTY: Final = ("labels", "annotations", "finalizers", "ownerReferences", "managedFields", "generateName")
 _SUFFIX_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"  # as Kubernetes: no vowels, no words
 _NAME_LIMIT: Final = 63
 
@@ -69,6 +70,7 @@ class Writes:
         if metadata.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         self._place(resource, namespace, metadata)
+        self._tidy(metadata)
         for field in _SERVER_FIELDS:
             metadata.pop(field, None)
         if not metadata.get("name") and metadata.get("generateName"):
@@ -127,6 +129,12 @@ class Writes:
         if resource.storage == PODS.storage and self._node_name is not None:
             body["spec"].setdefault("nodeName", self._node_name)
 
+    def _tidy(self, metadata: JsonObject) -> None:
+        """Empty lists and maps are not kept, as Kubernetes' encoding leaves them out."""
+        for field in _OMITTED_EMPTY:
+            if field in metadata and not metadata[field]:
+                del metadata[field]
+
     def _need_spec(self, resource: ResourceType, body: JsonObject) -> None:
         if resource.storage in (PODS.storage, CRDS.storage) and not isinstance(body.get("spec"), dict):
             body["spec"] = {}
@@ -135,18 +143,31 @@ class Writes:
         return Stored.of(resource, body, 0, 0, orjson.dumps(body))
 
     def replace(
-        self, stored: Stored, body: JsonObject, subresource: str | None = None, dry_run: bool = False
+        self,
+        stored: Stored,
+        body: JsonObject,
+        subresource: str | None = None,
+        dry_run: bool = False,
+        old: JsonObject | None = None,
     ) -> Stored:
         """Store a new version of an object: all but its status, or with `subresource` "status" nothing but that.
 
-        Nothing changes when nothing differs. Raises StatusError 400, 409 (not the version that was read), 422.
+        Nothing changes when nothing differs. `old` spares the parsing of what is stored. Raises StatusError 400, 409
+        (not the version that was read), 422.
         """
-        resource, old = stored.resource, stored.body()
+        resource = stored.resource
         metadata = body.get("metadata")
         if not isinstance(metadata, dict):
             raise bad_request("metadata is missing")
         self._match(stored, metadata)
-        new = self._status_change(old, body) if subresource == "status" else self._main_change(resource, old, body)
+        if subresource == "status":
+            old = old or stored.body()
+            return self._store_change(stored, old, self._status_change(old, body), dry_run)
+        old = stored.body()  # of its own: the rules may change parts that `body` shares with another copy
+        return self._store_change(stored, old, self._main_change(resource, old, body), dry_run)
+
+    def _store_change(self, stored: Stored, old: JsonObject, new: JsonObject, dry_run: bool) -> Stored:
+        resource = stored.resource
         if new == old:
             return stored
         if dry_run:
@@ -187,6 +208,7 @@ class Writes:
                 metadata[field] = before[field]
             else:
                 metadata.pop(field, None)
+        self._tidy(metadata)
         if resource.has_status:
             body.pop("status", None)
             if "status" in old:
