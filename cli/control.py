@@ -142,7 +142,7 @@ def _spawn_supervisor(instance: Instance) -> None:
     instance.report_file.unlink(missing_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            module_argv("cli.supervision", instance),
+            module_argv("cli.supervise", instance),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -174,13 +174,21 @@ def _wait_ready(instance: Instance, progress: Progress, deadline_s: float) -> No
     report = instance.report()
     if in_time and report and all(facts["state"] == "ready" for facts in report.values()):
         return
-    culprit = next((name for name, facts in report.items() if facts["state"] != "ready"), SUPERVISOR)
+    culprit = _culprit(report)
     tail = log_tail(instance, culprit)
     _stop_processes(instance, progress)
     why = "could not be started" if in_time else f"was not ready after {deadline_s:g} s"
     raise InstanceError(
         f"The {culprit} process {why}; everything was stopped again. The end of {instance.log_file(culprit)}:\n{tail}"
     )
+
+
+def _culprit(report: dict[str, Any]) -> str:
+    """The process to blame: one that was given up, else one that is not ready, else the supervisor."""
+    states = {name: facts["state"] for name, facts in report.items()}
+    failed = [name for name, one in states.items() if one == "failed"]
+    late = [name for name, one in states.items() if one != "ready"]
+    return (*failed, *late, SUPERVISOR)[0]
 
 
 def log_tail(instance: Instance, process: str, lines: int = LOG_LINES_SHOWN) -> str:

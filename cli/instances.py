@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from attrs import asdict, evolve, field, fields, frozen
 
@@ -253,7 +254,7 @@ class PortPlan:
         if self.settings.runtime == "embedded":
             chosen = {aws, admin}
             kubernetes = self.settings.kubernetes_port or self._automatic(
-                self.last.kubernetes, DEFAULT_KUBERNETES_PORT, chosen
+                self.last.kubernetes, self._first_kubernetes_port(), chosen
             )
         return Ports(aws, admin, kubernetes)
 
@@ -272,6 +273,12 @@ class PortPlan:
         if last and last not in chosen and ports.is_free(host, last):
             return last
         return ports.first_free(host, start, self.others | chosen)
+
+    def _first_kubernetes_port(self) -> int:
+        """Nobody types this port, so instances look for theirs in different places: two that start at once in
+        different homes do not find the same one free.
+        """
+        return DEFAULT_KUBERNETES_PORT + crc32(str(self.instance.path).encode()) % 5000
 
     def _taken(self, port: int, option: str) -> str:
         for other in all_instances():

@@ -29,7 +29,7 @@ InstanceName = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")]
 Port = Annotated[int | None, typer.Option(help="Port of the AWS endpoint. [5373; other instances: a free one]")]
 AdminPort = Annotated[int | None, typer.Option(help="Port of the admin server. [8081; other instances: a free one]")]
-KubernetesPort = Annotated[int | None, typer.Option(help="Port of the embedded Kubernetes. [6373, or a free one]")]
+KubernetesPort = Annotated[int | None, typer.Option(help="Port of the embedded Kubernetes. [a free one]")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")]
 Runtime = Annotated[str | None, typer.Option(help="embedded, or kubernetes: a cluster that exists. [embedded]")]
 Driver = Annotated[

@@ -17,10 +17,10 @@ from api import server
 from api.admin.readiness import Readiness
 from api.dispatch import Endpoint
 from api.metrics import RequestFigures
-from cli.admin_server import AdminServer
+from cli.admin_server import serve_admin
 from cli.components import CONTROL
 from cli.instances import Instance, Ports, Settings
-from cli.lifetime import Hopeless, Lifetime, lifetime, log_to_stderr, until_told_to_stop
+from cli.lifetime import Hopeless, Lifetime, leave, lifetime, log_to_stderr, until_told_to_stop
 from cli.listening import listen
 from cli.state_files import restore_command
 from cli.world import RandomIds, SystemClock
@@ -66,15 +66,13 @@ async def _serve(
     figures = RequestFigures()
     readiness = Readiness(["state and Kubernetes", "AWS endpoint"])
     async with trio.open_nursery() as nursery:
-        admin_server = AdminServer(control_plane, readiness, figures)
-        nursery.start_soon(admin_server.run, admin)
         own.step("waiting for Kubernetes' first answer")
         await nursery.start(control_plane.run)
         readiness.reached("state and Kubernetes")
         await nursery.start(server.serve, aws, Endpoint(control_plane, figures))
         readiness.reached("AWS endpoint")
-        await admin_server.ready.wait()
         own.ready()
+        nursery.start_soon(serve_admin, admin, control_plane, readiness, figures)
 
 
 def main() -> None:
@@ -84,6 +82,7 @@ def main() -> None:
         settings, ports = own.instance.load()
         log_to_stderr(settings)
         trio.run(until_told_to_stop, lambda: serve(own, settings, ports))
+    leave()
 
 
 if __name__ == "__main__":

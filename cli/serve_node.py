@@ -15,7 +15,7 @@ from attrs import frozen
 
 from cli.components import NODE
 from cli.instances import Instance, Ports, Settings
-from cli.lifetime import Hopeless, Lifetime, lifetime, log_to_stderr, told_to_stop
+from cli.lifetime import Hopeless, Lifetime, leave, lifetime, log_to_stderr, told_to_stop
 from cli.listening import listen
 from cli.processes import replace_text
 from k8s.client import KubeClient
@@ -157,6 +157,7 @@ def main() -> None:
         log_to_stderr(settings)
         trio.run(serve, own, settings, ports)
         _sweep(own.instance, settings)
+    leave()
 
 
 if __name__ == "__main__":

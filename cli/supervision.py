@@ -16,26 +16,28 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import trio
 from attrs import define, field
 
-from cli.components import CONTROL, EXIT_HOPELESS, NOTE, REPORT_FD, SUPERVISOR, Component, components
+from cli.components import CONTROL, EXIT_HOPELESS, NOTE, SUPERVISOR, Component
 from cli.instances import Instance
 from cli.processes import PidFile, replace_text
+from cli.spawning import Spawned, spawn
+from cli.supervise import log
 
 MAX_FAILED_STARTS = 5
 BACK_OFF_S = 0.1
 MAX_DEATHS, DEATH_PERIOD_S = 120, 60.0
 LAST_STEPS_S = 0.2
 LOG_LIMIT_BYTES, LOG_GENERATIONS, LOG_LOOK_S = 10_000_000, 3, 5.0
+_WAITERS = trio.CapacityLimiter(100)
 
 
 @define
@@ -70,8 +72,12 @@ class Child:
 class Supervisor:
     """Keeps the processes of one instance running until told to stop."""
 
-    def __init__(self, instance: Instance, wanted: Sequence[Component]) -> None:
+    def __init__(
+        self, instance: Instance, wanted: Sequence[Component], first: Mapping[str, Spawned] = MappingProxyType({})
+    ) -> None:
+        """`first`: those of the processes that were started already, by name."""
         self._instance = instance
+        self._first = dict(first)
         self._children = [Child(component) for component in wanted]
 
     async def run(self) -> None:
@@ -164,29 +170,11 @@ class Supervisor:
 
     async def _spawn(self, child: Child) -> tuple[bool, int | None]:
         """Start the process and wait for its end: (whether it had been ready, its exit code)."""
-        reader, writer = os.pipe()
-        path = self._instance.log_file(child.component.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with path.open("ab") as output:
-                process = await trio.lowlevel.open_process(
-                    child.component.argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=(writer,),
-                    env=os.environ | {REPORT_FD: str(writer)},
-                    cwd=self._instance.path,
-                    start_new_session=True,
-                )
-        finally:
-            os.close(writer)
-        if not child.wanted:
-            process.kill()
-        self._note(child, pid=process.pid, since=time.time(), notes=[])
-        async with trio.lowlevel.FdStream(reader) as steps, trio.open_nursery() as nursery:
+        spawned = self._first.pop(child.component.name, None) or spawn(self._instance, child.component)
+        self._note(child, pid=spawned.process.pid, since=time.time(), notes=[])
+        async with trio.lowlevel.FdStream(spawned.reports) as steps, trio.open_nursery() as nursery:
             nursery.start_soon(self._read_steps, child, steps)
-            code = await process.wait()
+            code = await trio.to_thread.run_sync(spawned.process.wait, limiter=_WAITERS)
             nursery.cancel_scope.deadline = trio.current_time() + LAST_STEPS_S
         return child.state == "ready" or (not child.wanted and code == 0), code
 
@@ -234,28 +222,3 @@ def describe_exit(code: int | None) -> str:
     if code is None:
         return "not known, it was adopted"
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def log(message: str) -> None:
-    """A line in the supervisor's own log, which is its standard error."""
-    print(time.strftime("%Y-%m-%dT%H:%M:%S"), "supervisor", message, file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    """Supervise the instance in the folder named on the command line."""
-    instance = Instance.at(Path(sys.argv[1]))
-    settings, _ = instance.load()
-    with instance.claimed(SUPERVISOR):
-        instance.pid_file(SUPERVISOR).claim()
-        instance.report_file.unlink(missing_ok=True)
-        log(f"started (pid {os.getpid()})")
-        try:
-            trio.run(Supervisor(instance, components(instance, settings)).run)
-        finally:
-            instance.report_file.unlink(missing_ok=True)
-            instance.pid_file(SUPERVISOR).release()
-            log("ended")
-
-
-if __name__ == "__main__":
-    main()
