@@ -5,7 +5,7 @@ from __future__ import annotations
 import grp
 import pwd
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ class Surroundings:
     uid: str
     hostname: str
     host_pid: bool
-    nested: bool  # whether the pod as a whole has control groups, with those of its containers below
+    limited: Sequence[str]  # the controllers by which the pod as a whole is limited
     volumes: Mapping[str, tuple[str, bool]]  # name → path on the host, read-only
 
     @classmethod
@@ -123,7 +123,7 @@ class Surroundings:
             )
             for volume in pod.volumes
         }
-        return cls(pod.uid, pod.hostname, pod.host_pid, bool(cgroups.groups("", pod.resources)), paths)
+        return cls(pod.uid, pod.hostname, pod.host_pid, list(cgroups.limited(pod.resources)), paths)
 
 
 def container_message(
@@ -133,7 +133,6 @@ def container_message(
     if not spec.argv:
         raise RefusedError(Failure.IMAGE_PULL, NO_COMMAND)
     uid, gid, home = user(spec.user or machine.default_user)
-    group = f"{pod.uid}{'/' if pod.nested else '_'}{spec.name}"
     return {
         "name": spec.name,
         "attempt": spec.attempt,
@@ -153,7 +152,7 @@ def container_message(
         "own_processes": machine.own_processes and not pod.host_pid,
         "init": spec.init_process,
         "stop_signal": int(getattr(signal, spec.stop_signal, signal.SIGTERM)),
-        "cgroups": cgroups.groups(group, spec.resources),
+        "cgroups": cgroups.of_container(pod.uid, spec.name, spec.resources, pod.limited),
         "log": str(log),
     }
 

@@ -7,7 +7,7 @@ nothing can be written, there are no limits, and `missing` says so.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from k8s.embedded.driver import Resources
 
 CPU_PERIOD_US = 100_000
 _CONTROLLERS = ("memory", "cpu", "pids")
+_SWAP = "memory.memsw.limit_in_bytes"  # only where the kernel accounts swap
 _UNIFIED = Path("/sys/fs/cgroup")
 
 
@@ -41,20 +42,49 @@ class Cgroups:
         if self.unified:
             return self._unified_groups(path, resources, parent)
         groups = []
-        if (writes := _memory_v1(resources)) and (base := self.parents.get("memory")):
-            writes = [(name, value) for name, value in writes if (base / name).exists()]
-            groups.append({"path": str(base / path), "write": writes, "oom": "memory.oom_control"})
-        if (writes := _cpu_v1(resources)) and (base := self.parents.get("cpu")):
-            groups.append({"path": str(base / path), "write": writes, "oom": ""})
+        for controller, writes in (("memory", _memory_v1(resources)), ("cpu", _cpu_v1(resources))):
+            if writes:
+                groups += self._group_v1(controller, path, writes)
         return groups
 
-    def _unified_groups(self, path: str, resources: Resources, parent: bool) -> list[dict[str, Any]]:
+    def limited(self, resources: Resources) -> tuple[str, ...]:
+        """The controllers in which groups hold something to `resources`."""
+        wanted = {"memory": _memory_v1(resources), "cpu": _cpu_v1(resources)}
+        return tuple(name for name, writes in wanted.items() if writes and name in self.parents)
+
+    def of_container(self, uid: str, name: str, resources: Resources, limited: Sequence[str]) -> list[dict[str, Any]]:
+        """The groups of a container; those of the pod, in the controllers by which the pod as a whole is limited.
+
+        Version 2 lets no process be in a group that has groups below: there, it has one of its own in any case.
+        """
+        if self.unified:
+            path = f"{uid}/{name}" if limited else f"{uid}_{name}"
+            return self._unified_groups(path, resources, False, bool(limited))
+        groups = []
+        for controller, writes in (("memory", _memory_v1(resources)), ("cpu", _cpu_v1(resources))):
+            if writes:
+                path = f"{uid}/{name}" if controller in limited else f"{uid}_{name}"
+                groups += self._group_v1(controller, path, writes)
+            elif controller in limited:
+                groups += [group | {"shared": True} for group in self._group_v1(controller, uid, [])]
+        return groups
+
+    def _group_v1(self, controller: str, path: str, writes: list[tuple[str, str]]) -> list[dict[str, Any]]:
+        if (base := self.parents.get(controller)) is None:
+            return []
+        present = [(name, value) for name, value in writes if name != _SWAP or (base / name).exists()]
+        oom = "memory.oom_control" if controller == "memory" else ""
+        return [{"path": str(base / path), "write": present, "oom": oom}]
+
+    def _unified_groups(
+        self, path: str, resources: Resources, parent: bool, always: bool = False
+    ) -> list[dict[str, Any]]:
         writes = []
         if "memory" in self.parents:
             writes += _memory_v2(resources)
         if "cpu" in self.parents:
             writes += _cpu_v2(resources)
-        if not writes:
+        if not (writes or (always and self.parents)):
             return []
         if parent:
             writes.append(("cgroup.subtree_control", " ".join(f"+{name}" for name in self.parents)))
@@ -125,7 +155,7 @@ def _memory_v1(resources: Resources) -> list[tuple[str, str]]:
     if resources.memory_bytes is None:
         return []
     limit = str(resources.memory_bytes)
-    return [("memory.limit_in_bytes", limit), ("memory.memsw.limit_in_bytes", limit)]
+    return [("memory.limit_in_bytes", limit), (_SWAP, limit)]
 
 
 def _memory_v2(resources: Resources) -> list[tuple[str, str]]:

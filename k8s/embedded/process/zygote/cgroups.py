@@ -1,7 +1,7 @@
 """Control groups as a keeper uses them: directories to make, files to write, a count of out-of-memory kills to read.
 
 Which hierarchies there are, and what to write, is the driver's knowledge; it comes as data: a list of
-`{"path", "write": [(file, value)], "oom": file or ""}`.
+`{"path", "write": [(file, value)], "oom": file or "", "shared": whether somebody else removes it}`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def make(groups: list[Message]) -> None:
 def remove(groups: list[Message], loop: Loop, attempts: int = 100) -> None:
     """Remove the groups; their processes have ended, though the kernel may need a moment to notice."""
     for group in reversed(groups):
+        if group.get("shared"):  # the pod's
+            continue
         try:
             os.rmdir(group["path"])
         except FileNotFoundError:
