@@ -95,8 +95,8 @@ def attend(instance: str) -> None:
 
     signal.signal(signal.SIGTERM, interrupt)
     one = control.known(instance)
-    output.complain(f"The control plane's log follows ({one.log_file(CONTROL)}); Ctrl-C stops the instance.")
     try:
+        output.complain(f"The control plane's log follows ({one.log_file(CONTROL)}); Ctrl-C stops the instance.")
         follow(one.log_file(CONTROL), lines=0, until=lambda: one.running(SUPERVISOR) is None)
     except KeyboardInterrupt:
         with output.progress() as progress:

@@ -97,8 +97,11 @@ def test_destroying_asks_where_there_is_nobody_to_ask() -> None:
     instance.save(Settings(), Ports(1, 2, 3))
     refused = subprocess.run(
         [sys.executable, "-m", "cli.main", "destroy", "-i", "idle"],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     assert refused.returncode == 1
     assert "--yes" in refused.stderr
     assert kecs("destroy", "-i", "idle", "--yes").returncode == 0

@@ -26,8 +26,11 @@ NAME = "tested"
 def kecs(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments, "-i", NAME],
-        capture_output=True, text=True, check=False, timeout=110,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -202,8 +205,10 @@ def test_reset_forgets_everything_and_keeps_the_processes(started: Instance) -> 
 def test_the_foreground_stops_with_an_interrupt(instance: Instance) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "start", "--driver", "simulated", "-i", NAME],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     assert "is ready" in process.stdout.readline()
     assert process.stderr is not None
