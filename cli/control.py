@@ -258,11 +258,17 @@ def restart_control(name: str, progress: Progress, deadline_s: float = START_DEA
         _wait_ready(instance, progress, deadline_s)
 
 
-def destroy(name: str, progress: Progress) -> None:
-    """Stop an instance and remove its folder. Raises InstanceError."""
+def destroy(name: str, progress: Progress, leave_pods: bool = False) -> None:
+    """Stop an instance, remove what it has in a cluster that is not its own, and its folder. Raises InstanceError."""
     instance = known(name)
     stop(name, progress, grace_s=0)
     with changing(instance, progress):
+        settings, _ = instance.load()
+        if settings.runtime == "kubernetes" and not leave_pods:
+            from cli.foreign_cluster import clear
+
+            progress.step("removing its pods from the cluster")
+            clear(instance, settings)
         progress.step("removing its folder")
         shutil.rmtree(instance.path)
 

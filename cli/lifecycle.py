@@ -149,6 +149,7 @@ def restart(
 def destroy(
     instance: options.InstanceName = "default",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also when its pods in a foreign cluster stay there.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Stop an instance and remove everything it keeps: state, backups, logs.
@@ -167,7 +168,7 @@ def destroy(
 
         raise InstanceError("`kecs destroy` removes state and backups: say --yes where nobody can be asked.", 1)
     with output.progress(quiet=as_json) as progress:
-        control.destroy(instance, progress)
+        control.destroy(instance, progress, leave_pods=force)
     if as_json:
         output.emit_json({"instance": instance, "state": "destroyed"})
     else:
