@@ -7,6 +7,7 @@ that whoever imports this module does not wait for it. Bytes travel over `k8s.ht
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 REQUESTS_IN_FLIGHT: Final = 32
 """Calls in flight at once; the rest wait here. More gains nothing, and the server's own queues would refuse them."""
+
+_NOT_NEEDED_BY_KR8S: Final = ("httpx._main", "regex")
+"""Optional to what kr8s imports (httpx's command line with rich, an engine for JSONPath): a quarter of its import."""
 
 
 class Kr8sClient:
@@ -172,9 +176,23 @@ async def _open_api(kubeconfig: str | Path | None, context: str | None, url: str
 
 
 def _load_kr8s() -> type[Api]:
-    from kr8s._api import Api  # here, for a thread to import: it takes a third of a second
+    with _without(*_NOT_NEEDED_BY_KR8S):
+        from kr8s._api import Api  # here, for a thread to import: it takes a third of a second
 
     return Api
+
+
+@contextmanager
+def _without(*modules: str) -> Iterator[None]:
+    """Let imports of these modules fail inside, as if they were not installed."""
+    absent = [name for name in modules if name not in sys.modules]
+    blocked: dict[str, Any] = dict.fromkeys(absent)
+    sys.modules.update(blocked)
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
 
 
 async def _open_session(api: Api) -> None:
