@@ -145,7 +145,7 @@ def container_message(
         "home": machine.home or home,
         "groups": list(spec.supplemental_groups),
         "can_change_user": machine.may_change_user,
-        "mounts": _mounts(pod, spec),
+        "mounts": _mounts(pod, spec, machine),
         "ulimits": [(limit.name, limit.soft, limit.hard) for limit in spec.ulimits],
         "read_only_root": spec.read_only_root,
         "capabilities": capability_mask(spec) if machine.own_processes else None,
@@ -157,8 +157,11 @@ def container_message(
     }
 
 
-def _mounts(pod: Surroundings, spec: ContainerSpec) -> list[tuple[str, str, bool]]:
+def _mounts(pod: Surroundings, spec: ContainerSpec, machine: Machine) -> list[tuple[str, str, bool]]:
     """(source, target, read-only) in the order in which they must be mounted: outer before inner."""
+    if not machine.own_mounts and (spec.mounts or spec.read_only_root):
+        message = "volumes and a read-only root need a mount namespace, which this machine does not allow"
+        raise RefusedError(Failure.CONFIG, message)
     mounts = []
     for mount in sorted(spec.mounts, key=lambda mount: mount.path.rstrip("/").count("/")):
         if mount.volume not in pod.volumes:

@@ -64,6 +64,7 @@ class ProcessDriver:
         self._publisher = Publisher(self._layout, self._keepers, self._zygote)
         self._adopted: tuple[PodState, ...] = ()
         self._range: AddressRange | None = None
+        self._stopped = False
 
     @property
     def exits(self) -> trio.MemoryReceiveChannel[ContainerState]:
@@ -124,6 +125,8 @@ class ProcessDriver:
 
     async def start_pod(self, pod: PodSpec, containers: Sequence[ContainerSpec]) -> PodState:
         """See `Driver`."""
+        if self._stopped:
+            raise SandboxError("the node has been stopped")
         known = self._keepers.pods.setdefault(pod.uid, Pod(pod.uid))
         async with known.busy:
             if not known.record:
@@ -293,6 +296,7 @@ class ProcessDriver:
 
     async def stop_all(self, grace_s: float) -> None:
         """See `Driver`."""
+        self._stopped = True
         pods = list(self._keepers.pods.values())
         async with trio.open_nursery() as nursery:
             for pod in pods:

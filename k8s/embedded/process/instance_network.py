@@ -84,7 +84,7 @@ class InstanceNetwork:
         """Remove every link of the instance; addresses and routes go with them."""
         netlink = rtnetlink.Netlink()
         try:
-            netlink.request(rtnetlink.delete_group(self.group), allowed=(errno.ENODEV,))
+            netlink.request(rtnetlink.delete_group(self.group), allowed=(errno.ENODEV, errno.EPERM))
         finally:
             netlink.close()
 

@@ -36,7 +36,7 @@ def machine(abilities: Mapping[str, Any]) -> Machine:
         own_network=not abilities["network"],
         own_processes=not abilities["processes"],
         own_mounts=not abilities["mounts"],
-        may_change_user=root and not rootless,
+        may_change_user=not abilities["users"],
         default_user="0" if root or rootless else str(os.geteuid()),
         home=str(Path.home()) if rootless else None,
     )

@@ -55,6 +55,11 @@ class Layout:
         return self.root / "keepers"
 
     @property
+    def keepers_log(self) -> Path:
+        """Where the zygote and the keepers write how they failed."""
+        return self.root / "keepers.log"
+
+    @property
     def private(self) -> Path:
         """An empty directory."""
         return self.root / "private"

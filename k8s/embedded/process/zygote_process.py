@@ -34,12 +34,15 @@ class Zygote:
     async def start(self) -> None:
         """Start it. Raises SandboxError when it does not come up."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        # keepers outlive the node: what it writes to must not stay open with them
+        with theirs, self._layout.keepers_log.open("ab") as said:
             keeper = next((pid for pid, ticks in state.keepers(self._layout).values() if state.lives(pid, ticks)), 0)
             arguments = [str(_ROOT), str(theirs.fileno()), str(self._layout.root), str(keeper)]
             self._process = subprocess.Popen(  # noqa: ASYNC220 - it returns in a millisecond, and is awaited in `close`
                 [sys.executable, "-I", "-S", "-c", _PROGRAM, *arguments],
                 stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
                 pass_fds=[theirs.fileno()],
                 env={},
                 cwd="/",

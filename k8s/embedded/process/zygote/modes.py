@@ -41,7 +41,8 @@ def settle(keeper: int) -> Message:
     """Find out what is allowed, and enter the instance's user namespace where nothing is without one.
 
     `keeper` is the pid of a keeper that lives in it already, or 0. The answer is `{"user_namespace", "network",
-    "processes", "mounts"}`: whether there is one, and for each kind "" when a pod can have its own, else why not.
+    "processes", "mounts", "users"}`: whether there is one, and for each kind "" when a pod can have its own, else why
+    not.
     """
     found = _probe()
     if found["network"] and not _tried(lambda: _try_user_namespace(keeper)):
@@ -68,7 +69,8 @@ def enter_user_namespace(keeper: int) -> None:
 
 
 def _probe() -> Message:
-    return {"network": _tried(_try_network), "processes": _tried(_try_processes), "mounts": _tried(_try_mounts)}
+    attempts = {"network": _try_network, "processes": _try_processes, "mounts": _try_mounts, "users": _try_users}
+    return {name: _tried(attempt) for name, attempt in attempts.items()}
 
 
 def _try_user_namespace(keeper: int) -> None:
@@ -113,6 +115,11 @@ def _try_processes() -> None:
         os._exit(0)
     if os.waitpid(pid, 0)[1]:
         raise OSError("/proc cannot be mounted in a PID namespace")
+
+
+def _try_users() -> None:
+    os.setgroups([])
+    os.setresuid(1, 1, 1)
 
 
 def _try_mounts() -> None:
