@@ -6,6 +6,7 @@ The other half of `cli.supervision`.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -48,10 +49,21 @@ class Lifetime:
 
     def ready(self) -> None:
         """Tell the supervisor that this process serves; there is nothing to report after that."""
+        _keep_what_is_loaded()
         self.step("ready")
         if self._report is not None:
             os.close(self._report)
             self._report = None
+
+
+def _keep_what_is_loaded() -> None:
+    """Spare the garbage collector what lives as long as the process, and let it look less often at what is new.
+
+    State is immutable and holds few cycles: collecting cost a fifth of a write's CPU (0.61 ms, then 0.47).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 @contextlib.contextmanager
