@@ -45,7 +45,7 @@ def start(
         "context": context,
         "grace_s": grace,
     }
-    with output.progress() as progress, interruptible(instance, detach):
+    with output.progress(quiet=as_json) as progress, interruptible(instance):
         started = control.start(instance, choices, progress)
     described = control.describe(control.known(instance))
     if as_json:
@@ -66,8 +66,8 @@ def start(
 class interruptible:  # noqa: N801 - used like a function
     """Ctrl-C while starting in the foreground or detached stops what was started so far."""
 
-    def __init__(self, instance: str, detach: bool) -> None:
-        self.instance, self.detach = instance, detach
+    def __init__(self, instance: str) -> None:
+        self.instance = instance
 
     def __enter__(self) -> None:
         """Nothing to prepare."""

@@ -58,13 +58,15 @@ def main() -> None:
         app()
     except Exception as problem:
         from cli.instances import InstanceError
-
-        if not isinstance(problem, InstanceError):
-            raise
         from cli.output import complain
 
-        complain(problem.message)
-        sys.exit(problem.exit_code)
+        if isinstance(problem, InstanceError):
+            complain(problem.message)
+            sys.exit(problem.exit_code)
+        if isinstance(problem, OSError) and problem.filename is not None:
+            complain(f"{problem.filename}: {problem.strerror}. KECS_HOME names the folder where instances are kept.")
+            sys.exit(1)
+        raise
 
 
 if __name__ == "__main__":

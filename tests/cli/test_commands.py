@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.instances import Instance, InstanceError, Ports, Settings
+from cli.options import complete_instance
 from cli.shells import exports
 
 SLOW_MODULES = [
@@ -151,3 +152,18 @@ def test_logs_show_the_last_lines() -> None:
     assert kecs("logs", "-i", "one", "-n", "2").stdout == "line 198\nline 199\n"
     assert kecs("logs", "cook", "-i", "one").returncode == 2
     assert kecs("logs", "node", "-i", "one").returncode == 1
+
+
+def test_names_of_instances_complete() -> None:
+    for name in ("one", "other", "two"):
+        Instance.named(name).save(Settings(), Ports())
+    assert complete_instance("o") == ["one", "other"]
+
+
+def test_a_home_that_cannot_be_is_told_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KECS_HOME", str(tmp_path / "file"))
+    done = kecs("start", "--detach")
+    assert done.returncode == 1
+    assert "KECS_HOME" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
