@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import trio
 from actors.instance import ControlPlane
 from api.admin.readiness import Readiness
 from api.metrics import RequestFigures
+from cli.lifetime import keep_what_is_loaded
 
 if TYPE_CHECKING:
     from api.hypercorn_server import HypercornServer
@@ -28,7 +28,7 @@ async def serve_admin(
     a request that comes before waits in the listener's queue.
     """
     server = await trio.to_thread.run_sync(_load, control_plane, readiness, figures)
-    _leave_the_long_lived_alone()
+    keep_what_is_loaded()
     await server.run(listeners)
 
 
@@ -40,10 +40,3 @@ def _load(control_plane: ControlPlane, readiness: Readiness, figures: RequestFig
     return HypercornServer(
         create_admin_app(control_plane, readiness, figures, blueprints=[instance_routes(control_plane)])
     )
-
-
-def _leave_the_long_lived_alone() -> None:
-    """Keep the garbage collector from walking the service model and the rendered records: a fifth of a request."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
