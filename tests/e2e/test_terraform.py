@@ -19,7 +19,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 PLUGIN_TREES = ("/opt", "/usr/share/terraform", "/usr/local/share/terraform", "~/.terraform.d")
 
 CONFIGURATION = """
-terraform {{ required_providers {{ aws = {{ source = "hashicorp/aws" }} }} }}
+terraform {{
+  required_providers {{
+    aws = {{ source = "hashicorp/aws" }}
+  }}
+}}
 provider "aws" {{
   region                      = "us-east-1"
   access_key                  = "test"
