@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.instance import Instance, wait_until
+from tests.e2e.instance import Instance, started, wait_until
 from tests.e2e.test_main_job import containers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -40,9 +40,20 @@ def traces() -> dict[str, set[str]]:
 
 
 @needs_root
-def test_a_thousand_tasks_run_and_stop_leaves_nothing(own_instance: Instance) -> None:
-    instance = own_instance
+def test_a_thousand_tasks_run_and_stop_leaves_nothing(tmp_path: Path) -> None:
     before = traces()
+    with started(tmp_path / "home", name="thousand") as instance:
+        run_a_thousand(instance)
+        processes = [p for p in psutil.process_iter(["environ"]) if str(instance.home) in str(p.info["environ"])]
+        instance.kecs("stop", timeout_s=240)
+        wait_until(lambda: not any(map(runs, processes)), "every process has ended", deadline_s=10)
+        after = traces()
+    for kind, found in after.items():
+        assert found - before[kind] == set(), f"left behind: {kind}"
+
+
+def run_a_thousand(instance: Instance) -> None:
+    """Returns once a thousand tasks are RUNNING, each with an address of its own."""
     ecs = instance.ecs()
     ecs.create_cluster(clusterName="thousand")
     ecs.register_task_definition(
@@ -69,9 +80,10 @@ def test_a_thousand_tasks_run_and_stop_leaves_nothing(own_instance: Instance) ->
             addresses.add(task["containers"][0]["networkInterfaces"][0]["privateIpv4Address"])
     assert len(addresses) == 1000
 
-    processes = [p for p in psutil.process_iter(["environ"]) if str(instance.home) in str(p.info["environ"])]
-    instance.kecs("stop", timeout_s=240)
-    wait_until(lambda: not any(process.is_running() for process in processes), "every process has ended", deadline_s=10)
-    after = traces()
-    for kind, found in after.items():
-        assert found - before[kind] == set(), f"left behind: {kind}"
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it has not ended (one that only waits to be reaped has)."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
