@@ -11,6 +11,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
@@ -40,6 +41,7 @@ _DIGEST_LENGTH = 16
 _DIGESTED = re.compile(r"(.*-)?x[a-z2-7]{16}", re.DOTALL)
 
 
+@lru_cache(maxsize=1024)
 def namespace(cluster_arn: str, instance: str) -> str:
     """The namespace of a cluster's pods. Another region, account or instance has another."""
     cluster = cluster_arn.rsplit("/", 1)[-1]

@@ -54,10 +54,12 @@ class KubernetesOrchestrator:
         """Tell `observe` of every pod until cancelled; `started` once the first complete list has been told."""
 
         def on_list(listed: Sequence[JsonObject], asked_at: datetime) -> None:
-            observe([seen for pod in listed if (seen := observation(pod)) is not None], True, asked_at)
+            observe(
+                [seen for pod in listed if (seen := task_observation(pod, self._instance)) is not None], True, asked_at
+            )
 
         def on_events(events: Sequence[JsonObject]) -> None:
-            if latest := latest_observations(events):
+            if latest := latest_observations(events, self._instance):
                 observe(latest, False, self._now())
 
         reflector = Reflector(self._client, _ALL_PODS, on_list, on_events, params=self._selector, now=self._now)
@@ -128,7 +130,9 @@ class KubernetesOrchestrator:
     async def _release_all(self, path: str) -> int:
         """Release every pod of ours in a list; how many there were."""
         listed = await self._ask("GET", path, None, "list the pods", params=self._selector)
-        tasks = [seen.task_arn for pod in listed["items"] if (seen := observation(pod)) is not None]
+        tasks = [
+            seen.task_arn for pod in listed["items"] if (seen := task_observation(pod, self._instance)) is not None
+        ]
         await _side_by_side(partial(self.release_task, task_arn) for task_arn in tasks)
         return len(tasks)
 
@@ -195,11 +199,19 @@ async def _side_by_side(calls: Iterable[Callable[[], Awaitable[object]]]) -> Non
         raise failures[0]
 
 
-def latest_observations(events: Iterable[JsonObject]) -> list[TaskObservation]:
+def task_observation(pod: JsonObject, instance: str, deleted: bool = False) -> TaskObservation | None:
+    """What a pod tells of its task. A copy that somebody made in another namespace is nobody's task."""
+    seen = observation(pod, deleted)
+    if seen is None or pod["metadata"].get("namespace") != names.namespace(cluster_arn_of(seen.task_arn), instance):
+        return None
+    return seen
+
+
+def latest_observations(events: Iterable[JsonObject], instance: str) -> list[TaskObservation]:
     """The newest observation of each task, in the order in which the tasks were last seen."""
     latest: dict[str, TaskObservation] = {}
     for event in events:
-        seen = observation(event["object"], deleted=event["type"] == "DELETED")
+        seen = task_observation(event["object"], instance, deleted=event["type"] == "DELETED")
         if seen is not None:
             latest.pop(seen.task_arn, None)
             latest[seen.task_arn] = seen

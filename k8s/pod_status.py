@@ -1,5 +1,7 @@
 """Pods as what was seen of tasks, in ECS's words. Pure, and a function of one pod as it is now.
 
+People edit annotations, and other software writes statuses: what cannot be read is as if it were not there.
+
 Source: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
 """
 
@@ -13,6 +15,7 @@ from typing import Any, Final
 import orjson
 from attrs import evolve
 
+from engine.arn import parse_arn
 from engine.observation import ContainerObservation, Phase, TaskObservation
 from k8s import names
 from k8s.client import JsonObject
@@ -45,15 +48,28 @@ def observation(pod: JsonObject, deleted: bool = False) -> TaskObservation | Non
 
     `deleted`: this is the last that the API server knew of it.
     """
-    metadata = pod["metadata"]
-    annotations = metadata.get("annotations") or {}
-    task_arn = annotations.get(names.TASK_ARN)
-    if not task_arn:
+    task_arn = _task_arn(pod["metadata"])
+    if task_arn is None:
         return None
-    status = pod.get("status") or {}
-    spec = pod.get("spec") or {}
+    try:
+        return _observation(task_arn, pod, pod.get("status") or {}, deleted)
+    except (AttributeError, KeyError, TypeError, ValueError):  # a status that is none
+        return _observation(task_arn, pod, {}, deleted)
+
+
+def _task_arn(metadata: Mapping[str, Any]) -> str | None:
+    """The ARN that a pod has in its annotation, if the pod has the name that goes with it."""
+    task_arn = (metadata.get("annotations") or {}).get(names.TASK_ARN)
+    if not isinstance(task_arn, str) or metadata.get("name") != names.pod_name(task_arn):
+        return None
+    parsed = parse_arn(task_arn)
+    return task_arn if parsed is not None and parsed.kind == "task" and len(parsed.path) == 2 else None
+
+
+def _observation(task_arn: str, pod: JsonObject, status: Mapping[str, Any], deleted: bool) -> TaskObservation:
+    metadata, spec = pod["metadata"], pod.get("spec") or {}
     by_k8s_name = {one["name"]: one for one in status.get("containerStatuses") or ()}
-    ecs_names = _ecs_names(annotations, spec)
+    ecs_names = _ecs_names(metadata["annotations"], spec)
     states = [(ecs, by_k8s_name.get(k8s) or {}) for k8s, ecs in ecs_names.items()]
     final = _is_final(metadata, status, [one for _, one in states])
     seen = tuple(_container(ecs, one) for ecs, one in states)
@@ -71,8 +87,12 @@ def observation(pod: JsonObject, deleted: bool = False) -> TaskObservation | Non
 
 def _ecs_names(annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
     """ECS's name of each container, by Kubernetes' name."""
-    recorded: Mapping[str, str] = orjson.loads(annotations.get(names.CONTAINER_NAMES) or "{}")
-    return recorded or {one["name"]: one["name"] for one in spec.get("containers") or ()}
+    own = {one["name"]: one["name"] for one in spec.get("containers") or ()}
+    try:
+        recorded = orjson.loads(annotations.get(names.CONTAINER_NAMES) or "{}")
+        return {name: str(recorded[name]) for name in own if name in recorded} or own
+    except (TypeError, ValueError):
+        return own
 
 
 def _is_final(metadata: Mapping[str, Any], status: Mapping[str, Any], states: list[JsonObject]) -> bool:
@@ -164,7 +184,9 @@ def _start_error(
     return None
 
 
-_ENDED_BY_THE_WORLD: Final = frozenset({"NodeShutdown", "Shutdown", "Terminated", "Evicted", "NodeLost", "Preempting"})
+_ENDED_BY_THE_WORLD: Final = frozenset(
+    {"NodeShutdown", "StatusRefused", "Shutdown", "Terminated", "Evicted", "NodeLost", "Preempting"}
+)
 
 
 def _ended_because(status: Mapping[str, Any]) -> str | None:

@@ -216,15 +216,21 @@ async def test_one_namespace_that_cannot_be_removed_fails_the_removal() -> None:
         await _orchestrator(api).remove_everything()
 
 
-def _event(kind: str, task_id: str, phase: str) -> JsonObject:
+def _event(kind: str, task_id: str, phase: str, **metadata: str) -> JsonObject:
     annotations = {names.TASK_ARN: _SCOPE.task_arn("default", task_id)}
-    status = {"phase": phase}
-    return {"type": kind, "object": {"metadata": {"annotations": annotations}, "spec": {}, "status": status}}
+    found = {"name": task_id, "namespace": _NAMESPACE, "annotations": annotations, **metadata}
+    return {"type": kind, "object": {"metadata": found, "spec": {}, "status": {"phase": phase}}}
 
 
 def test_of_several_events_of_a_task_the_last_counts() -> None:
     events = [_event("ADDED", "a", "Pending"), _event("ADDED", "b", "Pending"), _event("DELETED", "a", "Failed")]
-    assert [(one.task_arn[-1], one.phase) for one in latest_observations(events)] == [
+    assert [(one.task_arn[-1], one.phase) for one in latest_observations(events, "default")] == [
         ("b", Phase.ACCEPTED),
         ("a", Phase.GONE),
     ]
+
+
+def test_a_pod_that_somebody_copied_speaks_for_no_task() -> None:
+    copied = _event("ADDED", "a", "Failed", namespace="elsewhere")
+    renamed = _event("ADDED", "a", "Failed", name="b")
+    assert latest_observations([copied, renamed], "default") == []

@@ -1,8 +1,10 @@
 """What pods tell, from pods as a real kubelet (1.20, containerd) left them: `fixtures/pods.json`."""
 
 import copy
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +197,46 @@ def test_a_signal_without_exit_code_counts_from_128() -> None:
     del terminated["exitCode"]
     terminated["signal"] = 9
     assert _only(_observed(pod)).exit_code == 137
+
+
+JUNK = (None, 0, 1.5, "", "junk", [], {}, ["junk"], {"a": 1}, True, [None], [{}])
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of everything inside a JSON value."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield (*path, key)
+        yield from _places(child, (*path, key))
+
+
+@pytest.mark.parametrize("name", ["exit_3", "two_containers_running", "image_missing"])
+def test_whatever_a_status_says_reading_it_never_fails(name: str) -> None:
+    for *parents, last in _places({"status": _pod(name)["status"]}):
+        for junk in JUNK:
+            pod = _pod(name)
+            place = reduce(getitem, parents, pod)
+            place[last] = junk
+            assert observation(pod) is not None, (parents, last, junk)
+
+
+@pytest.mark.parametrize("text", ["junk", "[]", "null", "3", '{"main": ', '{"other": "x"}'])
+def test_container_names_that_somebody_spoilt_are_those_of_kubernetes(text: str) -> None:
+    pod = _pod("exit_0")
+    pod["metadata"]["annotations"][names.CONTAINER_NAMES] = text
+    assert _only(_observed(pod)).name.startswith("main-x")
+
+
+@pytest.mark.parametrize(
+    "arn", ["", "junk", "arn:aws:ecs:us-east-1:000000000000:cluster/c", "arn:aws:ecs:x:0:task/c/a"]
+)
+def test_a_pod_with_a_spoilt_task_arn_is_no_task(arn: str) -> None:
+    pod = _pod("exit_0")
+    pod["metadata"]["annotations"][names.TASK_ARN] = arn
+    assert observation(pod) is None
+
+
+def test_a_container_that_somebody_else_put_into_the_pod_is_no_container_of_the_task() -> None:
+    pod = _pod("exit_0")
+    pod["spec"]["containers"].append({"name": "injected"})
+    assert len(_observed(pod).containers) == 1
