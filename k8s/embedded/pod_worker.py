@@ -62,6 +62,7 @@ log = logging.getLogger(__name__)
 _START_AFTER_DELETION_S: Final = 2.0  # a start that is under way when the pod is deleted may still finish
 _SLOW_START_S: Final = 1.0  # after this the API server is told that containers are being created
 _TRY_AGAIN_S: Final = 2.0
+_FINAL: Final = ("Succeeded", "Failed")  # phases
 
 
 @frozen
@@ -96,6 +97,7 @@ class PodWorker:
         self._around = around
         self._source = source
         self._status: JsonObject = source.get("status") or {}
+        self._refusal = ""  # why the API server does not take the pod's final status
         self._busy = False
         self._again = False
         self._start: trio.CancelScope | None = None
@@ -167,6 +169,9 @@ class PodWorker:
         """The pod's status as it is now, unless the API server has it."""
         if self.is_gone:
             return None
+        if self._refusal and not self.progress.settled:
+            bare = pod_report.rejection(Verdict("StatusRefused", self._refusal), self._around.now())
+            return bare | {"containerStatuses": None, "initContainerStatuses": None}
         status = pod_report.status(
             self.pod,
             self.progress,
@@ -183,8 +188,22 @@ class PodWorker:
     def reported(self, status: JsonObject) -> None:
         """The API server has this status."""
         self._status = {key: value for key, value in status.items() if value is not None}
-        if not self.progress.reported_end and status.get("phase") in ("Succeeded", "Failed"):
-            self.progress = evolve(self.progress, reported_end=True)
+        if status.get("phase") in _FINAL:
+            self._end_is_told()
+
+    def refused(self, status: JsonObject, why: str) -> None:
+        """The API server will never take this status. An end is told in fewer words then, and if need be not at all."""
+        if status.get("phase") not in _FINAL:
+            return
+        if self._refusal:
+            self._end_is_told()
+        else:
+            self._refusal = why
+            self._around.statuses.want(self)
+
+    def _end_is_told(self) -> None:
+        if not self.progress.reported_end:
+            self.progress = evolve(self.progress, reported_end=True, settled=bool(self._refusal))
             self._around.told()
             self.poke()
 

@@ -1,7 +1,7 @@
 """Brings pods' statuses to the API server: levels, so a status that is overtaken by the next one is never sent.
 
 At most one write of a pod is under way, and a bounded number in all. What the server cannot take now is tried again;
-what it refuses for good is logged and left until the status changes.
+what it refuses for good is logged, and the pod is told: nobody waits for what will never be known.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 
 _RETRY_S: Final = 0.5
 _RETRY_CAP_S: Final = 10.0
-_WORTH_TRYING: Final = frozenset({409, 429})  # 409: another pod under its name (the watch will say so), or too busy
+_WORTH_TRYING: Final = frozenset({401, 403, 408, 409, 410, 429})
+"""Refusals that pass: rights and credentials are renewed, the server is busy, or another pod has the name by now (409:
+the watch will say so)."""
 
 
 class Reporting(Protocol):
@@ -42,6 +44,10 @@ class Reporting(Protocol):
 
     def reported(self, status: JsonObject) -> None:
         """Told once the API server has this status."""
+        ...
+
+    def refused(self, status: JsonObject, why: str) -> None:
+        """Told when the API server will never take this status."""
         ...
 
     def gone(self) -> None:
@@ -107,17 +113,19 @@ class StatusWriter:
         try:
             await self.client.request("PATCH", f"{pod.path}/status", body=body, content_type=MERGE_PATCH)
         except KubeError as error:
-            self._refused(pod, error)
+            self._failed(pod, status, error)
         else:
             self._failures.pop(pod.uid, None)
             pod.reported(status)
 
-    def _refused(self, pod: Reporting, error: KubeError) -> None:
+    def _failed(self, pod: Reporting, status: JsonObject, error: KubeError) -> None:
         if error.status == 404:
             pod.gone()
             return
         if 400 <= error.status < 500 and error.status not in _WORTH_TRYING:
             log.error("the API server refuses the status of %s: %s", pod.path, error)
+            self._failures.pop(pod.uid, None)
+            pod.refused(status, str(error))
             return
         failures = self._failures.get(pod.uid, 0) + 1
         self._failures[pod.uid] = failures

@@ -17,7 +17,7 @@ import trio
 from k8s.client import JSON, JsonObject, KubeError, UnreachableError
 
 Faults = Callable[[str, str], str]
-"""What goes wrong with a call, by method and path: "" nothing, "before" or "after" it was done, "500"."""
+"""What goes wrong with a call, by method and path: "" nothing, "before" or "after" it was done, or an HTTP status."""
 
 
 def no_faults(_method: str, _path: str) -> str:
@@ -59,8 +59,8 @@ class FaultyApi:
         fault = self.faults(method, path)
         if fault == "before":
             raise UnreachableError("the request was lost")
-        if fault == "500":
-            raise KubeError(500, "InternalError", "out of order")
+        if fault.isdigit():
+            raise KubeError(int(fault), "InternalError", "out of order")
         answer = copy.deepcopy(self._do(method, path, dict(params or {}), copy.deepcopy(body)))
         if fault == "after":
             raise UnreachableError("the answer was lost")

@@ -141,6 +141,57 @@ async def test_a_pod_held_by_a_finalizer_stays_with_its_end_told(machine: Machin
         assert not node.pods
 
 
+def status_writes(count: int, status: str) -> Callable[[str, str], str]:
+    """The first `count` writes of the pod's status from now on fail like this."""
+    left = [status] * count
+    return lambda method, path: left.pop() if left and (method, path[-10:]) == ("PATCH", "pod/status") else ""
+
+
+@pytest.mark.parametrize("writes_refused", [1, 2])
+async def test_an_end_whose_status_is_refused_for_good_is_told_otherwise_and_leaves_nothing(
+    machine: Machine, autojump_clock: MockClock, writes_refused: int
+) -> None:
+    async with machine.node() as node:
+        machine.api.create_pod(pod_object(finalizers=["kecs.dev/task-record"]))
+        await machine.until("pod", phase("Running"))
+        machine.api.faults = status_writes(writes_refused, "422")
+        machine.api.delete_pod("pod")
+        pod = await machine.until("pod", lambda p: p["metadata"]["deletionGracePeriodSeconds"] == 0)
+        if writes_refused == 1:
+            assert (pod["status"]["phase"], pod["status"]["reason"]) == ("Failed", "StatusRefused")
+            assert "422" in pod["status"]["message"]
+            assert not pod["status"].get("containerStatuses")
+        await trio.sleep(1)
+        assert not machine.world.pods
+        machine.api.release_pod("pod")
+        await machine.until_gone("pod")
+        await trio.sleep(1)
+        assert not node.pods
+
+
+@pytest.mark.parametrize("status", ["401", "403", "410", "429", "500"])
+async def test_a_refusal_that_may_pass_loses_nothing(machine: Machine, autojump_clock: MockClock, status: str) -> None:
+    async with machine.node():
+        machine.api.create_pod(pod_object(containers=[container_object("main", "sh", "-c", "sleep 5; exit 3")]))
+        await machine.until("pod", phase("Running"))
+        machine.api.faults = status_writes(4, status)
+        pod = await machine.until("pod", phase("Failed"))
+        assert state_of(pod)["terminated"]["exitCode"] == 3
+
+
+async def test_a_node_whose_statuses_are_refused_for_good_still_stops(
+    machine: Machine, autojump_clock: MockClock
+) -> None:
+    async with machine.node() as node:
+        machine.api.create_pod(pod_object())
+        await machine.until("pod", phase("Running"))
+        machine.api.faults = status_writes(100, "422")
+        began = trio.current_time()
+        await node.shut_down(1)
+        assert trio.current_time() - began < 3
+        assert not machine.world.pods
+
+
 async def test_a_pod_deleted_while_it_starts_ends(machine: Machine, autojump_clock: MockClock) -> None:
     async with machine.node() as node:
         machine.api.create_pod(pod_object(annotations={"simulated.kecs.dev/start-seconds": "1000"}))
