@@ -111,6 +111,7 @@ class Surroundings:
     hostname: str
     host_pid: bool
     limited: Sequence[str]  # the controllers by which the pod as a whole is limited
+    shared_processes: bool
     volumes: Mapping[str, tuple[str, bool]]  # name → path on the host, read-only
 
     @classmethod
@@ -123,7 +124,14 @@ class Surroundings:
             )
             for volume in pod.volumes
         }
-        return cls(pod.uid, pod.hostname, pod.host_pid, list(cgroups.limited(pod.resources)), paths)
+        return cls(
+            pod.uid,
+            pod.hostname,
+            pod.host_pid,
+            list(cgroups.limited(pod.resources)),
+            pod.share_process_namespace,
+            paths,
+        )
 
 
 def container_message(
@@ -132,6 +140,10 @@ def container_message(
     """What a keeper needs to start a container. Raises RefusedError."""
     if not spec.argv:
         raise RefusedError(Failure.IMAGE_PULL, NO_COMMAND)
+    if pod.shared_processes:
+        raise RefusedError(
+            Failure.CONFIG, "the process driver cannot share one PID namespace among a task's containers"
+        )
     uid, gid, home = user(spec.user or machine.default_user)
     return {
         "name": spec.name,
@@ -222,7 +234,14 @@ def hosts_file(pod: PodSpec, ip: str) -> str:
 
 def files(pod: PodSpec, ip: str, own_hostname: bool) -> dict[str, str]:
     """The pod's own files in /etc."""
-    return {"hosts": hosts_file(pod, ip)} | ({"hostname": pod.hostname + "\n"} if own_hostname else {})
+    resolver = [f"nameserver {server}" for server in pod.dns_servers]
+    resolver += [f"search {' '.join(pod.dns_search)}"] if pod.dns_search else []
+    resolver += [f"options {' '.join(pod.dns_options)}"] if pod.dns_options else []
+    return (
+        {"hosts": hosts_file(pod, ip)}
+        | ({"hostname": pod.hostname + "\n"} if own_hostname else {})
+        | ({"resolv.conf": "\n".join(resolver) + "\n"} if resolver else {})
+    )
 
 
 def in_memory_volumes(pod: PodSpec, volumes: Path) -> list[tuple[str, str]]:

@@ -194,6 +194,7 @@ class ProcessDriver:
             "link": self._network.link(self._range.number(known.ip)) if self._range and linked else "",
             "group": self._network.group,
             "gateway": self._host_ip,
+            "sysctls": list(pod.sysctls),
             "unshare": self._namespaces(pod, linked),
             "own_mounts": self._machine.own_mounts,
             "files": describe.files(pod, known.ip, linked) if self._machine.own_mounts else {},

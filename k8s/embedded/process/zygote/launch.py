@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CONFIG, CREATE, RUN = "CreateContainerConfigError", "CreateContainerError", "RunContainerError"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_EXECUTED_WITHIN_S = 10
 _TIOCSCTTY = 0x540E
 _SIGNALS_PYTHON_CHANGES = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT, _signal.SIGCHLD)
 
@@ -129,15 +130,30 @@ def _start(flags: int, become: Callable[[int], None]) -> int:
         os.close(report)
         _run_child(become, told)
     os.close(told)
-    failed = b""
-    while piece := os.read(report, 65536):
-        failed += piece
-    os.close(report)
+    failed = _all_of(report)
+    if failed is None:  # it hangs, perhaps in a file system that does not answer
+        os.kill(pid, _signal.SIGKILL)
+        failed = f"{CREATE}\nthe command was not executed within {_EXECUTED_WITHIN_S} s".encode()
     if failed:
         os.waitpid(pid, 0)
         failure, _, message = failed.decode().partition("\n")
         raise LaunchError(failure, message)
     return pid
+
+
+def _all_of(report: int) -> bytes | None:
+    """What a pipe says until it closes; None when that takes too long. Closes it."""
+    said = b""
+    poll = select.poll()
+    poll.register(report, select.POLLIN)
+    try:
+        while poll.poll(_EXECUTED_WITHIN_S * 1000):
+            if not (piece := os.read(report, 65536)):
+                return said
+            said += piece
+        return None
+    finally:
+        os.close(report)
 
 
 def _run_child(become: Callable[[int], None], told: int) -> NoReturn:

@@ -88,6 +88,7 @@ def _furnish(pod: Message, links: rtnetlink.Netlink | None) -> None:
         syscalls.set_hostname(pod["hostname"])
     if pod["link"] and links is not None:
         _link(links, pod)
+    _set(pod["sysctls"])
     if pod["tmpfs"]:
         syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
         for directory, options in pod["tmpfs"]:
@@ -123,6 +124,19 @@ def _leave_loopback_one_address(netlink: rtnetlink.Netlink) -> None:
     netlink.request(rtnetlink.link_up(1))
     netlink.request(rtnetlink.delete_address(1, "127.0.0.1", 8), allowed=(errno.EADDRNOTAVAIL,))
     netlink.request(rtnetlink.add_address(1, "127.0.0.1"))
+
+
+def _set(sysctls: list[tuple[str, str]]) -> None:
+    """Set kernel parameters of the present namespaces. Raises OSError that names the parameter."""
+    for name, value in sysctls:
+        try:
+            descriptor = os.open(f"/proc/sys/{name.replace('.', '/')}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, value.encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"sysctl {name}={value}") from error
 
 
 def _link(host: rtnetlink.Netlink, pod: Message) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from k8s.embedded.driver import Failure, Phase, Ulimit
+from k8s.embedded.driver import Failure, Phase, SandboxError, Ulimit
 from tests.k8s.embedded.process.subjects import (
     SERVER,
     SLEEPER,
@@ -67,6 +67,29 @@ async def test_names_resolve_as_in_a_container(tmp_path: Path) -> None:
         hostname, own, localhost, other = names.split()
         assert (hostname, localhost, other, file) == ("named-host", "127.0.0.1", "10.1.2.3", "named-host")
         assert own != "127.0.0.1"
+
+
+async def test_the_resolver_and_kernel_parameters_are_the_specs(tmp_path: Path) -> None:
+    async with running(tmp_path) as (driver, info):
+        if any("share this machine's network" in note for note in info.notes):
+            pytest.skip(str(info.notes))
+        spec = pod(
+            "resolver",
+            dns_servers=("10.0.0.2",),
+            dns_search=("a.test", "b.test"),
+            dns_options=("ndots:2",),
+            sysctls=(("net.ipv4.ip_default_ttl", "33"),),
+        )
+        lines = await output_of(driver, "cat", "/etc/resolv.conf", "/proc/sys/net/ipv4/ip_default_ttl", pod_spec=spec)
+        assert lines == ["nameserver 10.0.0.2", "search a.test b.test", "options ndots:2", "33"]
+        with pytest.raises(SandboxError, match=r"net\.no\.such"):
+            await driver.start_pod(pod("bad", sysctls=(("net.no.such", "1"),)), [container(*SLEEPER)])
+
+
+async def test_sharing_processes_is_refused_aloud(tmp_path: Path) -> None:
+    async with running(tmp_path) as (driver, _):
+        started = await driver.start_pod(pod(share_process_namespace=True), [container(*SLEEPER)])
+        assert started.containers[0].failure is Failure.CONFIG
 
 
 async def test_the_environment_is_the_specs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
