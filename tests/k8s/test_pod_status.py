@@ -199,7 +199,7 @@ def test_a_signal_without_exit_code_counts_from_128() -> None:
     assert _only(_observed(pod)).exit_code == 137
 
 
-JUNK = (None, 0, 1.5, "", "junk", [], {}, ["junk"], {"a": 1}, True, [None], [{}])
+JUNK: tuple[Any, ...] = (None, 0, 1.5, "", "junk", [], {}, ["junk"], {"a": 1}, True, [None], [{}])
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
