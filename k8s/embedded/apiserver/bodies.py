@@ -13,16 +13,18 @@ import orjson
 from attrs import field, frozen
 
 from k8s.client import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, JsonObject
+from k8s.embedded.apiserver import protobuf
 from k8s.embedded.apiserver.apply import apply_configuration
 from k8s.embedded.apiserver.conversion import from_storage, to_storage
 from k8s.embedded.apiserver.errors import StatusError, bad_request, unsupported_media_type
 from k8s.embedded.apiserver.messages import Request
 from k8s.embedded.apiserver.patch import json_patch, merge_patch, strategic_merge
+from k8s.embedded.apiserver.protobuf import PROTOBUF
 from k8s.embedded.apiserver.resources import ResourceType
 from k8s.embedded.apiserver.schema import decode, shape
 
 APPLY_PATCH: Final = "application/apply-patch+yaml"
-_OBJECT_TYPES: Final = ("application/json", "application/yaml")
+_OBJECT_TYPES: Final = ("application/json", "application/yaml", PROTOBUF)
 _VALIDATIONS: Final = ("", "Ignore", "Warn", "Strict")
 _ALWAYS_KNOWN: Final = ("apiVersion", "kind", "metadata")
 
@@ -47,7 +49,16 @@ def parsed_body(request: Request) -> Any:
         raise unsupported_media_type(_OBJECT_TYPES)
     if request.parsed is not None:
         return request.parsed
+    if kind == PROTOBUF:
+        return _protobuf(request.body)
     return _yaml(request.body) if kind == "application/yaml" else _json(request.body)
+
+
+def _protobuf(data: bytes) -> JsonObject:
+    try:
+        return protobuf.parse(data)
+    except protobuf.ProtobufError as error:
+        raise bad_request(f"unable to decode protobuf: {error}") from None
 
 
 def _json(text: bytes) -> Any:

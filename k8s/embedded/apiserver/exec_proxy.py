@@ -16,7 +16,7 @@ import orjson
 import trio
 
 from k8s.client import JsonObject
-from k8s.embedded.apiserver.errors import StatusError, bad_request, no_such_path, unavailable
+from k8s.embedded.apiserver.errors import StatusError, bad_request, no_such_path, not_implemented, unavailable
 from k8s.embedded.apiserver.pod_logs import chosen_container
 from k8s.embedded.apiserver.routes import target
 from k8s.embedded.apiserver.stored import Stored
@@ -39,10 +39,12 @@ class FindPod(Protocol):
 
 
 def exec_request(path: str, query: str, find_pod: FindPod) -> ExecRequest:
-    """What a WebSocket's path and query ask to run. Raises StatusError 400, 404."""
+    """What a WebSocket's path and query ask to run. Raises StatusError 400, 404, 501."""
     found = target(path)
-    if found is None or found.plural != "pods" or found.subresource != "exec" or not found.namespace:
+    if found is None or found.plural != "pods" or not found.namespace:
         raise no_such_path()
+    if found.subresource != "exec":
+        raise not_implemented(f"pods/{found.subresource}")
     params = parse_qs(query, keep_blank_values=True)
 
     def asks(name: str) -> bool:
@@ -76,7 +78,7 @@ async def serve_exec(
         if gateway is None:
             raise unavailable("the node is not running yet")
         request = exec_request(scope["path"], scope["query_string"].decode("latin-1"), find_pod)
-        protocol = next((name for name in _PROTOCOLS if name in scope.get("subprotocols", ())), None)
+        protocol = _protocol(scope)
         if protocol is None:
             raise bad_request(f"exec needs one of the WebSocket protocols {', '.join(_PROTOCOLS)}")
     except StatusError as error:
@@ -90,8 +92,21 @@ async def serve_exec(
         await _refuse(scope, send, StatusError(error.status, error.reason, error.message))
 
 
+def _protocol(scope: Mapping[str, Any]) -> str | None:
+    return next((name for name in _PROTOCOLS if name in scope.get("subprotocols", ())), None)
+
+
 async def _refuse(scope: Mapping[str, Any], send: _Send, error: StatusError) -> None:
-    """Answer the handshake with a Status, where the ASGI server can; else close it (a 403 without words)."""
+    """Answer the handshake with a Status, where the ASGI server can; else close it (a 403 without words).
+
+    A client that speaks our protocol is told over it: kubectl shows nothing of a handshake that fails, and would ask
+    again by SPDY, which then is all that the user hears about.
+    """
+    if protocol := _protocol(scope):
+        await send({"type": "websocket.accept", "subprotocol": protocol})
+        await _send_channel(send, _ERROR, orjson.dumps(error.as_object()))
+        await send({"type": "websocket.close", "code": 1000})
+        return
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1000})
         return

@@ -22,12 +22,12 @@ class JournalError(Exception):
 
 
 class Journal:
-    """An open file. One process at a time; not for several threads."""
+    """An open file. One process at a time, for which the next waits `wait_s`; not for several threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait_s: float = 5) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=wait_s)
         self._batched = False
         try:
             self._prepare()
