@@ -20,10 +20,11 @@ from attrs import frozen
 from actors import cluster, service, task_definitions
 from actors.alarms import Alarms
 from actors.behaviours import Surroundings
+from actors.deadlines import Deadlines
 from actors.effects import Effects
 from actors.gathering import GATHERINGS
 from actors.loop import Actor, Behaviour
-from actors.mailbox import ActorStopped, Mailbox, Overloaded, Reply
+from actors.mailbox import ActorStopped, Mailbox, Overloaded
 from actors.ports import Clock, Ids, Orchestrator, Snapshot, SnapshotStore
 from actors.registry import (
     CLUSTER,
@@ -90,11 +91,10 @@ class ControlPlane:
         self._surroundings = Surroundings(self._registry, store, self.views)
         self._effects = Effects(orchestrator, self._tell)
         self._alarms = Alarms(clock, lambda address: self._tell(address, Tick()))
-        self._nursery: trio.Nursery | None = None
+        self._home: trio.Nursery | None = None  # where actors live
         self._watch = Watch(orchestrator, self._registry, self.owner_of, self._effects)
         self._ready = False
-        self._awaited: set[Reply] = set()
-        self._lives: set[trio.CancelScope] = set()  # one an actor
+        self._deadlines = Deadlines()
         self._resetting = False
 
     # the edges
@@ -109,15 +109,10 @@ class ControlPlane:
             raise Overloaded("everything is being reset")
         actor = self._registry.get(address)
         if actor is None:
-            if self._nursery is None or not isinstance(message, _CREATING):
+            if self._home is None or not isinstance(message, _CREATING):
                 raise ActorStopped(f"nobody lives at {address}")
             actor = self._spawn(address, self._behaviour(address), _VACANT[address.kind]())
-        reply = actor.mailbox.ask(message)
-        self._awaited.add(reply)
-        try:
-            return await reply.wait(deadline_s)
-        finally:
-            self._awaited.discard(reply)
+        return await self._deadlines.wait(actor.mailbox.ask(message), deadline_s)
 
     def owner_of(self, task_arn: str) -> Address | None:
         """The address of the actor that owns a remembered task."""
@@ -162,8 +157,7 @@ class ControlPlane:
         except BaseExceptionGroup as group:
             raise _reason(group) from None
         finally:
-            for reply in self._awaited:
-                reply.fail(ActorStopped("the instance has stopped"))
+            self._deadlines.settle_all(ActorStopped("the instance has stopped"))
 
     async def backup(self, path: Path | None = None) -> Path:
         """Write a complete copy of all that is durable into the backups' folder, and to `path` where one is given.
@@ -184,9 +178,12 @@ class ControlPlane:
             for actor in self._registry:
                 actor.mailbox.close("everything was reset")
                 self._registry.discard(actor)
-            for scope in self._lives:
-                scope.cancel()
+            home = self._home
+            if home is not None:
+                home.cancel_scope.cancel()
             await self._store.clear()
+            while home is not None and self._home is home:
+                await trio.lowlevel.checkpoint()  # its last inhabitants are leaving
             self.views.clear()
         finally:
             self._resetting = False
@@ -204,20 +201,30 @@ class ControlPlane:
     async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
         snapshot = await self._store.load()
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
             self._effects.open(nursery)
             try:
+                await nursery.start(self._house)
                 self._bring_back(snapshot)
                 nursery.start_soon(self._alarms.run)
+                nursery.start_soon(self._deadlines.run)
                 await nursery.start(self._watch.run)
                 self._ready = True
                 task_status.started()
                 await trio.sleep_forever()
             finally:
-                self._nursery = None
+                self._home = None
                 self._effects.close()
                 for actor in self._registry:
                     actor.mailbox.close("the instance is stopping")
+
+    async def _house(self, task_status: trio.TaskStatus[None]) -> None:
+        """Give actors a home. A reset ends it, and all who live there; those who come later get another."""
+        while True:
+            async with trio.open_nursery() as home:
+                self._home = home
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+                await trio.sleep_forever()
 
     async def _settle(self) -> None:
         """Make durable what is decided, so that its replies go out, and back everything up."""
@@ -243,22 +250,18 @@ class ControlPlane:
             self._spawn(address, self._behaviour(address), state).mailbox.tell(Tick())
 
     def _spawn(self, address: Address, behaviour: Behaviour[Any], state: Any) -> Actor[Any]:
-        if self._nursery is None:
+        if self._home is None:
             raise ActorStopped("the instance is not running")
         mailbox = Mailbox(self._mailbox_limit, GATHERINGS)
         actor = Actor(address, behaviour, state, mailbox, self._store, self.clock, self._committed)
         self._registry.add(actor)
-        self._nursery.start_soon(self._live, actor, name=str(address))
+        self._home.start_soon(self._live, actor, name=str(address))
         return actor
 
     async def _live(self, actor: Actor[Any]) -> None:
-        scope = trio.CancelScope()
-        self._lives.add(scope)
         try:
-            with scope:
-                await supervise(actor, self._restart_policy, self._catch_up)
+            await supervise(actor, self._restart_policy, self._catch_up)
         finally:
-            self._lives.discard(scope)
             self._registry.discard(actor)
             actor.mailbox.close(f"{actor.address} is gone")
 

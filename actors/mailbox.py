@@ -49,18 +49,22 @@ class Reply:
             self._error = error
             self._settled.set()
 
-    async def wait(self, deadline_s: float) -> Any:
-        """The answer. Raises its error, or DeadlineExceeded; abandoned when that happens, or when cancelled."""
+    async def wait(self) -> Any:
+        """The answer. Raises its error; abandoned when cancelled. How long to wait is kept by `actors.deadlines`."""
         try:
-            with trio.move_on_after(deadline_s):
-                await self._settled.wait()
-        finally:
-            self.abandoned = not self._settled.is_set()
-        if self.abandoned:
-            raise DeadlineExceeded(f"no reply within {deadline_s:g} s")
+            await self._settled.wait()
+        except trio.Cancelled:
+            self.abandoned = True
+            raise
         if self._error is not None:
             raise self._error
         return self._value
+
+    def give_up(self, error: Exception) -> None:
+        """Answer with an error unless there is an answer: whoever has not begun with the message need not begin."""
+        if not self._settled.is_set():
+            self.abandoned = True
+            self.fail(error)
 
 
 class Gathering(Protocol):
