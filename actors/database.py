@@ -165,6 +165,7 @@ class Database:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.chmod(0o700)  # anybody might read DuckDB's log, which it makes by itself
         try:
             connection = duckdb.connect(str(self.path), config=_SETTINGS)
         except duckdb.IOException as error:

@@ -224,6 +224,7 @@ async def test_nobody_else_may_read_the_file_or_its_backups(file: Path) -> None:
         backup = await store.backup(NOW)
     for path in (file, backup):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700, "anybody might read the log"
 
 
 def test_a_file_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
