@@ -1,12 +1,14 @@
 """The snapshot store on DuckDB: one writer thread, group commit.
 
 Everything that waits goes into one transaction; what was submitted is acknowledged after the commit, in the order of
-submission. After a commit that took long the writer rests, so that committing never takes more than half a core: under
-load transactions grow instead of multiplying, and the rest of the machine belongs to the tasks.
+submission. After a commit the writer rests as long as it computed, so that committing never takes more than half a
+core, and then until trio's thread has nothing left to do: whoever was just answered asks again, and their writes
+belong into the same transaction. So under load transactions grow instead of multiplying.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +50,34 @@ class _Close:
     """The last thing in the queue."""
 
 
+class _Quiet(trio.abc.Instrument):
+    """Lets another thread wait until trio's thread has nothing to do."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._idle = False
+        self._awaited = False
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Part of trio.abc.Instrument."""
+        if timeout > 0:
+            self._idle = True
+            if self._awaited:
+                self._event.set()
+
+    def after_io_wait(self, timeout: float) -> None:
+        """Part of trio.abc.Instrument."""
+        self._idle = False
+
+    def wait(self, longest_s: float) -> None:
+        """Block this thread until then, and for no longer than that."""
+        self._event.clear()
+        self._awaited = True
+        if not self._idle:
+            self._event.wait(longest_s)
+        self._awaited = False
+
+
 class DuckDbStore:
     """A SnapshotStore in a file. See the port for the contract of each method."""
 
@@ -60,6 +90,7 @@ class DuckDbStore:
         self._done: deque[Callable[[], None]] = deque()  # what the writer's thread has to say, in order
         self._arrival = trio.Event()
         self._stopped = trio.Event()
+        self._quiet = _Quiet()
         self._failure: StoreFailedError | None = None
         self._token: trio.lowlevel.TrioToken | None = None
 
@@ -81,6 +112,7 @@ class DuckDbStore:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See SnapshotStore."""
         self._token = trio.lowlevel.current_trio_token()
+        trio.lowlevel.add_instrument(self._quiet)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._run_thread)
             nursery.start_soon(self._deliver)
@@ -88,6 +120,7 @@ class DuckDbStore:
             try:
                 await self._stopped.wait()
             finally:
+                trio.lowlevel.remove_instrument(self._quiet)
                 self._queue.put(_Close())
         if self._failure is not None:
             raise self._failure
@@ -182,12 +215,12 @@ class DuckDbStore:
             rested = 0.0
             while True:
                 first = self._queue.get()
-                began = max(time.monotonic(), rested)
-                time.sleep(max(0.0, began - time.monotonic()))
+                time.sleep(max(0.0, rested - time.monotonic()))
+                self._quiet.wait(LONGEST_REST_S)
+                began = time.thread_time()
                 if not self._take(first):
                     return
-                ended = time.monotonic()
-                rested = ended + min(ended - began, LONGEST_REST_S)
+                rested = time.monotonic() + min(time.thread_time() - began, LONGEST_REST_S)
         finally:
             self._database.close()
 
