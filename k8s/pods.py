@@ -71,7 +71,7 @@ def _annotations(task: Task, definitions: tuple[ContainerDefinition, ...]) -> Js
         k8s_names[d.name] for d in definitions if d.linux_parameters and d.linux_parameters.init_process_enabled
     ]
     ulimits = {
-        k8s_names[d.name]: [{"name": u.name, "soft": u.soft_limit, "hard": u.hard_limit} for u in d.ulimits]
+        k8s_names[d.name]: [{"name": u.name, "softLimit": u.soft_limit, "hardLimit": u.hard_limit} for u in d.ulimits]
         for d in definitions
         if d.ulimits
     }

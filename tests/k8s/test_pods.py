@@ -28,6 +28,7 @@ from engine.task import Task
 from engine.task_definition import TaskDefinition
 from engine.volume import HostVolumeProperties, Volume
 from k8s import names, pods
+from k8s.embedded import driver, pod_spec
 from k8s.pod_containers import escaped
 
 _SCOPE = Scope()
@@ -209,10 +210,29 @@ def test_dependencies_stop_timeouts_ulimits_init_and_users_are_annotations() -> 
     k8s_app, k8s_db = names.label("App"), names.label("DB")
     assert read[names.DEPENDS_ON] == {k8s_app: [{"container": k8s_db, "condition": "HEALTHY"}]}
     assert read[names.STOP_TIMEOUTS] == {k8s_app: 90, k8s_db: 30}
-    assert read[names.ULIMITS] == {k8s_app: [{"name": "nofile", "soft": 10, "hard": 20}]}
+    assert read[names.ULIMITS] == {k8s_app: [{"name": "nofile", "softLimit": 10, "hardLimit": 20}]}
     assert read[names.INIT_PROCESS] == [k8s_app]
     assert read[names.USERS] == {k8s_app: "nobody"}
     assert pod["spec"]["terminationGracePeriodSeconds"] == 90
+
+
+def test_what_kubernetes_has_no_field_for_arrives_at_the_node() -> None:
+    app = evolve(
+        _WEB,
+        name="App",
+        depends_on=(ContainerDependency("DB", "HEALTHY"),),
+        stop_timeout=90,
+        ulimits=(Ulimit("nofile", 10, 20),),
+        linux_parameters=LinuxParameters(init_process_enabled=True),
+        user="nobody",
+    )
+    pod = _pod(app, evolve(_WEB, name="DB", health_check=HealthCheck(("CMD", "true"))))
+    pod["metadata"]["uid"] = "u"
+    read = pod_spec.parse_pod(pod).containers[0]
+    assert read.spec.ulimits == (driver.Ulimit("nofile", 10, 20),)
+    assert read.spec.init_process
+    assert read.spec.user == "nobody"
+    assert (read.stop_timeout_s, [one.container for one in read.depends_on]) == (90, [names.label("DB")])
 
 
 def test_labels_for_the_simulated_driver_become_annotations_and_others_do_not() -> None:
