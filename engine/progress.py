@@ -208,12 +208,22 @@ def _noted(task: Task, status: TaskStatus, now: datetime) -> dict[str, Any]:
         case TaskStatus.STOPPING:
             return {"stopping_at": now}
         case TaskStatus.DEPROVISIONING if any(map(_ran, task.containers)):
-            finished = [container.finished_at for container in task.containers if container.finished_at]
-            return {"execution_stopped_at": _between(task.created_at, max(finished, default=now), now)}
+            return {"execution_stopped_at": _execution_stopped_at(task, now)}
         case TaskStatus.STOPPED:
             containers = tuple(changed(container, last_status="STOPPED") for container in task.containers)
             return {"stopped_at": now, "containers": containers, "attachments": detached(task.attachments)}
     return {}
+
+
+def _execution_stopped_at(task: Task, now: datetime) -> datetime:
+    """When the last container ended. The world tells whole seconds: never before the start, or before it was stopping.
+
+    A task whose stopping is seen only now, with its end, may have ended before.
+    """
+    finished = [container.finished_at for container in task.containers if container.finished_at]
+    was_stopping = task.stopping_at is not None and task.stopping_at < now
+    earliest = task.stopping_at if was_stopping else task.started_at or task.created_at
+    return _between(earliest, max(finished, default=now), now)
 
 
 def _starts(task: Task) -> list[datetime]:

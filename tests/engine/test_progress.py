@@ -61,6 +61,23 @@ def test_an_essential_container_that_exits_stops_the_task(task: Task) -> None:
     assert effects == (ReleaseTask(task.task_arn),)
 
 
+def test_the_times_of_a_stopped_task_are_in_order_though_the_world_tells_whole_seconds(task: Task) -> None:
+    task, _ = observe(task, seen(task, Phase.RUNNING, running(at=NOW)), after(0.4))
+    task, _ = request_stop(task, StopCode.USER_INITIATED, "bye")
+    task, _ = observe(task, seen(task, Phase.RUNNING, running(at=NOW), stopping=True), after(0.6))
+    task, _ = observe(task, seen(task, Phase.ENDED, ended(at=NOW), stopping=True), after(0.9))
+    assert task.stopping_at == after(0.6)
+    assert task.execution_stopped_at == after(0.6)
+    assert task.stopped_at == after(0.9)
+
+
+def test_a_container_that_ends_on_its_own_does_not_end_before_it_started(task: Task) -> None:
+    task, _ = observe(task, seen(task, Phase.PLACED), after(0.4))
+    task, _ = observe(task, seen(task, Phase.RUNNING, running(at=NOW)), after(0.4))
+    task, _ = observe(task, seen(task, Phase.ENDED, ended(at=NOW)), after(0.9))
+    assert (task.started_at, task.execution_stopped_at) == (after(0.4), after(0.4))
+
+
 def test_the_other_containers_are_stopped_when_an_essential_one_exits() -> None:
     task = task_of(definition(container(stop_timeout=7), container("log", stop_timeout=3)))
     task, effects = observe(task, seen(task, Phase.RUNNING, ended(), running("log")), NOW)
