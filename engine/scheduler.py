@@ -67,8 +67,9 @@ def reconcile(service: Service, tasks: Iterable[Task], now: datetime) -> Plan:
     kept, surplus = _without_surplus(census.sound, wanted, now)
     settled = _settles_at((*census.sound, *census.outdated), now)
     if primary.rollout_state is RolloutState.FAILED and service.status is ServiceStatus.ACTIVE:
-        excess = len(kept) + sum(map(is_up, census.outdated)) - wanted
-        return Plan(stop_surplus=surplus, stop_outdated=tuple(_oldest(service, census.outdated, now)[: max(0, excess)]))
+        excess = sum(is_healthy(task, now) for task in kept) + sum(map(is_up, census.outdated)) - wanted
+        outdated = _oldest(service, census.outdated, now)[: max(0, excess)]
+        return Plan(stop_surplus=surplus, stop_outdated=tuple(outdated), look_again_at=settled)
     return _towards(service, primary, census, kept, surplus, settled, now)
 
 

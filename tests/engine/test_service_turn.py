@@ -187,6 +187,27 @@ def test_a_crashing_new_revision_is_rolled_back_to_tasks_that_never_stopped() ->
     assert f"rolling back to deployment {good}." in world.messages()
 
 
+def test_a_failed_deployment_leaves_the_tasks_that_serve_alone() -> None:
+    world = steady(2, deployment_configuration=breaker(rollback=False))
+    before = ids(world)
+    world.send(UpdateService(task_definition=definition(revision=2)))
+    bad = world.service.deployments[0].id
+    for _ in range(10):  # they fail one after the other: one is still starting when the deployment fails
+        world.carry_out()
+        starting = [pod for pod in world.pods.values() if pod.phase is Phase.ACCEPTED]
+        if world.service.deployments[0].rollout_state is RolloutState.FAILED or not starting:
+            break
+        world.crash(starting[0].task_arn)
+        world.observe([world.pods[starting[0].task_arn].seen()])
+        world.pass_time(5)
+    assert world.service.deployments[0].rollout_state is RolloutState.FAILED
+    assert any(task.deployment_id == bad for task in world.tasks if task.stopped_at is None)
+    assert [task.task_id for task in world.up] == before
+    world.round()
+    world.pass_time(60)
+    assert len(world.up) >= 2
+
+
 def test_a_container_that_never_lasts_does_not_complete_a_guarded_deployment() -> None:
     world = World().create(definition(), 1, deployment_configuration=breaker())
     for _ in range(12):
