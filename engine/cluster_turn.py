@@ -258,7 +258,7 @@ def _retag(state: ClusterState, arn: str, change: Retagging) -> Outcome:
         return evolve(_with_cluster(state, evolve(cluster, tags=change(cluster.tags))), reply=None)
     task = state.tasks.get(arn)
     if task is None:
-        raise errors.invalid_parameter("The specified resource was not found.")
+        raise errors.resource_not_found("task")
     return _with_task(state, task, evolve(task, tags=change(task.tags)))
 
 

@@ -47,6 +47,16 @@ def service_not_found() -> AwsError:
     return AwsError("ServiceNotFoundException", "Service not found.")
 
 
+def resource_not_found(noun: str) -> AwsError:
+    """The tags of something that does not exist. AWS models ServiceNotFoundException for no operation on tags."""
+    return invalid_parameter(f"The specified {noun} is not found.")
+
+
+def cluster_inactive() -> AwsError:
+    """The tags of a deleted cluster. Terraform reads this message as: it is gone."""
+    return invalid_parameter("The specified cluster is inactive. Specify an active cluster and try again.")
+
+
 def service_not_active() -> AwsError:
     """The service is DRAINING or INACTIVE."""
     return AwsError("ServiceNotActiveException", "Service was not ACTIVE.")

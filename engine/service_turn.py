@@ -122,11 +122,11 @@ def _retag(state: ServiceState, arn: str, turn: Sighting, change: Retagging) -> 
     service = _existing(state)
     if arn == service.service_arn:
         if service.status is ServiceStatus.INACTIVE:
-            raise errors.service_not_found()
+            raise errors.resource_not_found("service")
         return _settled(state, evolve(service, tags=change(service.tags)), turn)
     task = state.tasks.get(arn)
     if task is None:
-        raise errors.invalid_parameter("The specified resource was not found.")
+        raise errors.resource_not_found("task")
     tags = change(task.tags)
     if tags != task.tags:
         turn.put(evolve(task, tags=tags))

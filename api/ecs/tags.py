@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from actors.registry import Address, cluster_address, service_address, task_definitions_address
 from api.ecs import names
-from api.ecs.context import Context, Members, service_not_found
+from api.ecs.context import Context, Members
 from engine import commands
 from engine.arn import Arn
 from engine.cluster import Cluster
-from engine.errors import AwsError, cluster_not_found, invalid_parameter, unsupported
+from engine.errors import cluster_inactive, cluster_not_found, invalid_parameter, resource_not_found, unsupported
 from engine.lifecycle import ClusterStatus, ServiceStatus
 from engine.service import Service
 from engine.tags import Tag
@@ -55,7 +55,7 @@ def _owner(context: Context, reference: str) -> tuple[Address, str]:
         case TaskDefinition():
             owner = task_definitions_address(context.scope)
     if owner is None:
-        raise _not_found("task")
+        raise resource_not_found("task")
     return owner, record.arn
 
 
@@ -65,29 +65,27 @@ def _find(context: Context, reference: str) -> tuple[Arn, Cluster | Service | Ta
     match arn.kind:
         case "cluster":
             cluster = context.views.cluster(names.cluster_arn(context.scope, reference))
-            if cluster is None or cluster.status != ClusterStatus.ACTIVE:
+            if cluster is None:
                 raise cluster_not_found()
+            if cluster.status != ClusterStatus.ACTIVE:
+                raise cluster_inactive()
             return arn, cluster
         case "service":
             service = context.views.service(reference)
             if service is None or service.status == ServiceStatus.INACTIVE:
-                raise service_not_found()
+                raise resource_not_found("service")
             return arn, service
         case "task":
             task = context.views.task(reference)
             if task is None:
-                raise _not_found("task")
+                raise resource_not_found("task")
             return arn, task
         case "task-definition":
             definition = context.views.task_definition(reference)
             if definition is None:
-                raise _not_found("task definition")
+                raise resource_not_found("task definition")
             return arn, definition
         case kind if kind in _NOT_KEPT:
             raise unsupported(f"Tagging a {kind}")
         case kind:
             raise invalid_parameter(f"Unsupported resource type: {kind}")
-
-
-def _not_found(noun: str) -> AwsError:
-    return invalid_parameter(f"The specified {noun} is not found.")

@@ -73,9 +73,9 @@ def list_task_definitions(context: Context, members: Members) -> bytes:
 
 
 def list_task_definition_families(context: Context, members: Members) -> bytes:
-    """ListTaskDefinitionFamilies: ACTIVE ones, unless another status is asked for."""
+    """ListTaskDefinitionFamilies: all, unless a status is asked for."""
     prefix = members.get("family_prefix", "")
-    status = members.get("status", "ACTIVE")
+    status = members.get("status", "ALL")
     wanted = None if status == "ALL" else TaskDefinitionStatus(status)
 
     def fetch(after: str | None, limit: int) -> list[tuple[str, bool]]:

@@ -38,6 +38,7 @@ async def test_tags_are_added_replaced_and_removed(call: Client, arns: dict[str,
         ("arn:aws:ecs:eu-west-1:000000000000:cluster/default", "InvalidParameterException"),
         ("arn:aws:ecs:us-east-1:000000000000:cluster/nope", "ClusterNotFoundException"),
         ("arn:aws:ecs:us-east-1:000000000000:task/default/" + "0" * 32, "InvalidParameterException"),
+        ("arn:aws:ecs:us-east-1:000000000000:service/default/nope", "InvalidParameterException"),
         ("arn:aws:ecs:us-east-1:000000000000:task-definition/nope:1", "InvalidParameterException"),
         ("arn:aws:ecs:us-east-1:000000000000:container-instance/default/x", "UnsupportedFeatureException"),
         ("arn:aws:ecs:us-east-1:000000000000:nonsense/x", "InvalidParameterException"),
@@ -58,3 +59,12 @@ async def test_at_most_fifty_tags(call: Client, arns: dict[str, str]) -> None:
     with pytest.raises(FaultError) as caught:
         await call("TagResource", resourceArn=arns["cluster"], tags=many)
     assert caught.value.code == "InvalidParameterException"
+
+
+async def test_a_deleted_cluster_has_no_tags_and_says_so_in_aws_words(call: Client) -> None:
+    arn = await a_cluster(call)
+    await call("DeleteCluster", cluster=arn)
+    with pytest.raises(FaultError) as caught:
+        await call("ListTagsForResource", resourceArn=arn)
+    assert caught.value.code == "InvalidParameterException"
+    assert "The specified cluster is inactive. Specify an active cluster and try again." in str(caught.value)

@@ -111,12 +111,13 @@ async def test_families_are_listed_by_prefix_and_status(call: Client) -> None:
     for family in ("web", "worker", "batch"):
         await a_task_definition(call, family)
     await call("DeregisterTaskDefinition", taskDefinition="worker:1")
-    assert (await call("ListTaskDefinitionFamilies"))["families"] == ["batch", "web"]
+    assert (await call("ListTaskDefinitionFamilies"))["families"] == ["batch", "web", "worker"]
+    assert (await call("ListTaskDefinitionFamilies", status="ACTIVE"))["families"] == ["batch", "web"]
     assert (await call("ListTaskDefinitionFamilies", familyPrefix="w", status="ALL"))["families"] == ["web", "worker"]
     assert (await call("ListTaskDefinitionFamilies", status="INACTIVE"))["families"] == ["worker"]
     page = await call("ListTaskDefinitionFamilies", maxResults=1)
     assert page["families"] == ["batch"]
-    assert (await call("ListTaskDefinitionFamilies", nextToken=page["nextToken"]))["families"] == ["web"]
+    assert (await call("ListTaskDefinitionFamilies", nextToken=page["nextToken"]))["families"] == ["web", "worker"]
 
 
 async def test_only_inactive_revisions_are_deleted(call: Client) -> None:
