@@ -56,7 +56,7 @@ class HypercornServer:
 
     async def run(
         self,
-        listeners: Sequence[trio.SocketListener] = (),
+        listeners: Sequence[trio.SocketListener | trio.SSLListener[trio.SocketStream]] = (),
         *,
         shutdown: trio.Event | None = None,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -84,7 +84,9 @@ class HypercornServer:
                 await lifespan.wait_for_shutdown()
             lifespan_nursery.cancel_scope.cancel()
 
-    async def serve_connection(self, stream: trio.SocketStream, received: bytes = b"") -> None:
+    async def serve_connection(
+        self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], received: bytes = b""
+    ) -> None:
         """Serve one connection to its end. `received` is what was already read from it. Closes the stream."""
         connection = _Connection(self._app, self._config, self._context, self._state, _Replayed(stream, received))
         self._connections.add(connection)
@@ -96,8 +98,10 @@ class HypercornServer:
             self._connections.discard(connection)
             await trio.aclose_forcefully(stream)
 
-    async def _accept(self, listener: trio.SocketListener, handlers: trio.Nursery) -> None:
-        await trio.serve_listeners(self.serve_connection, [listener], handler_nursery=handlers)
+    async def _accept(
+        self, listener: trio.SocketListener | trio.SSLListener[trio.SocketStream], handlers: trio.Nursery
+    ) -> None:
+        await trio.serve_listeners(self.serve_connection, [cast(Any, listener)], handler_nursery=handlers)
 
     async def _close_idle(self) -> None:
         while True:
@@ -125,15 +129,18 @@ class _IdleSince:
 
 
 class _Replayed:
-    """A stream whose first bytes were already read by someone else."""
+    """A stream whose first bytes were already read by someone else. With TLS, hypercorn sees only what is inside."""
 
-    def __init__(self, stream: trio.SocketStream, received: bytes) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], received: bytes) -> None:
         self._stream = stream
         self._received = received
-        self.socket = stream.socket
         self.send_all = stream.send_all
-        self.send_eof = stream.send_eof
         self.aclose = stream.aclose
+        if isinstance(stream, trio.SSLStream):
+            self.socket = stream.transport_stream.socket
+        else:
+            self.socket = stream.socket
+            self.send_eof = stream.send_eof
 
     async def receive_some(self, max_bytes: int) -> bytes:
         if self._received:

@@ -129,6 +129,11 @@ class Instance:
         return self.settings_file.exists()
 
     @property
+    def node_name(self) -> str:
+        """What its node is called in Kubernetes."""
+        return f"kecs-{self.name}"
+
+    @property
     def settings_file(self) -> Path:
         """instance.json."""
         return self.path / "instance.json"

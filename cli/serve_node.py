@@ -15,6 +15,7 @@ from attrs import frozen
 
 from cli.components import NODE
 from cli.instances import Instance, Ports, Settings
+from cli.kubelet_port import serve_kubelet_api
 from cli.lifetime import Hopeless, Lifetime, leave, lifetime, log_to_stderr, told_to_stop
 from cli.listening import listen
 from cli.processes import replace_text
@@ -45,12 +46,14 @@ async def serve(own: Lifetime, settings: Settings, ports: Ports) -> None:
             node = Node(
                 kubernetes.client,
                 _driver(own.instance, settings),
-                _node_name(own.instance),
+                own.instance.node_name,
                 schedule=kubernetes.api_server is None,
                 host_port_address=settings.host,
             )
             if kubernetes.api_server is not None:
                 kubernetes.api_server.gateway = node.gateway
+            else:
+                await nursery.start(serve_kubelet_api, own, node, kubernetes.client)
             await _run(own, node, stop, settings)
         nursery.cancel_scope.cancel()
 
@@ -85,10 +88,6 @@ def _sweep(instance: Instance, settings: Settings) -> None:
         from k8s.embedded.process.cleanup import sweep
 
         sweep(instance.path / "node")
-
-
-def _node_name(instance: Instance) -> str:
-    return f"kecs-{instance.name}"
 
 
 def _driver(instance: Instance, settings: Settings) -> Driver:
@@ -133,11 +132,11 @@ async def _embedded(own: Lifetime, ports: Ports) -> AsyncIterator[Kubernetes]:
     folder.mkdir(parents=True, exist_ok=True)
     listeners = await listen("127.0.0.1", ports.kubernetes)
     try:
-        api_server = ApiServer.open(folder / "objects.db", node_name=_node_name(own.instance))
+        api_server = ApiServer.open(folder / "objects.db", node_name=own.instance.node_name)
     except JournalError as failure:
         raise Hopeless(str(failure)) from failure
     replace_text(
-        own.instance.kubeconfig, kubeconfig(_node_name(own.instance), f"http://127.0.0.1:{ports.kubernetes}"), 0o600
+        own.instance.kubeconfig, kubeconfig(own.instance.node_name, f"http://127.0.0.1:{ports.kubernetes}"), 0o600
     )
     async with trio.open_nursery() as nursery:
         server = HypercornServer(api_server.asgi)
