@@ -6,17 +6,20 @@ from cli.instances import Instance, InstanceError, Settings
 
 
 def clear(instance: Instance, settings: Settings) -> None:
-    """Delete every pod and namespace of the instance. Raises InstanceError when the cluster does not let it."""
+    """Delete the instance's pods, namespaces and node. Raises InstanceError when the cluster does not let it."""
     import trio
 
     from engine.port_errors import PortError
     from k8s.client import KubeError
+    from k8s.embedded.node_status import remove_node
     from k8s.kr8s_client import Kr8sClient
     from k8s.orchestrator import KubernetesOrchestrator
 
     async def remove() -> None:
         async with Kr8sClient.connect(settings.kubeconfig, context=settings.context) as client:
             await KubernetesOrchestrator(client, instance.name).remove_everything()
+            if settings.effective_driver != "none":
+                await remove_node(client, instance.node_name)
 
     try:
         trio.run(remove)

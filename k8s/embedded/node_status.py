@@ -191,6 +191,17 @@ class NodeObject:
         }
 
 
+async def remove_node(client: KubeClient, name: str) -> None:
+    """Delete a node that does not run any more, and its lease. Raises KubeError; one that is not there is fine."""
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases/{name}"
+    for path in (lease, f"/api/v1/nodes/{name}"):
+        try:
+            await client.request("DELETE", path)
+        except KubeError as error:
+            if error.status != 404:
+                raise
+
+
 def _architecture() -> str:
     machine = platform.machine()
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
