@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,13 @@ RUNTIMES = {
 }
 
 
+def new_name() -> str:
+    """A name that no instance of any run had: a real Kubernetes may still be removing what the last one had there, and
+    a bare API server, which has no controllers, never ends removing a namespace.
+    """
+    return f"e2e-{secrets.token_hex(4)}"
+
+
 @pytest.fixture(scope="session", params=RUNTIMES)
 def instance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """One started instance per runtime, shared by the tests: each takes a cluster of its own."""
@@ -28,7 +36,7 @@ def instance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         if KUBECONFIG is None:
             pytest.skip(NO_CLUSTER)
         arguments = (*arguments, "--kubeconfig", KUBECONFIG)
-    with started(tmp_path_factory.mktemp("home"), *arguments) as running:
+    with started(tmp_path_factory.mktemp("home"), *arguments, name=new_name()) as running:
         yield running
 
 
