@@ -65,7 +65,7 @@ class _Quiet(trio.abc.Instrument):
             if self._awaited:
                 self._event.set()
 
-    def after_io_wait(self, timeout: float) -> None:
+    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002  trio gives it
         """Part of trio.abc.Instrument."""
         self._idle = False
 
