@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 from k8s.embedded import driver
 from k8s.embedded.driver import ContainerSpec, EmptyDir, HostPath, Mount, PodSpec, PullPolicy, Resources, Ulimit
+from k8s.embedded.pod_fields import refusal
 
 JsonObject: TypeAlias = Mapping[str, Any]
 
@@ -199,8 +200,8 @@ def _pod(pod: JsonObject) -> Pod:
     grace_s = spec.get("terminationGracePeriodSeconds")
     containers = tuple(_container(c, spec, hints) for c in spec["containers"])
     _check_dependencies(containers)
-    if any(c.get("restartPolicy") for c in spec.get("initContainers") or ()):
-        raise PodSpecError("init containers with a restartPolicy (sidecars) are not supported by this node")
+    if (refused := refusal(spec)) is not None:
+        raise PodSpecError(refused)
     return Pod(
         uid=metadata["uid"],
         namespace=metadata["namespace"],
@@ -309,6 +310,7 @@ def _container_spec(raw: JsonObject, spec: JsonObject, hints: _Hints) -> Contain
         privileged=bool(security.get("privileged")),
         capabilities_add=tuple(capabilities.get("add") or ()),
         capabilities_drop=tuple(capabilities.get("drop") or ()),
+        no_new_privileges=security.get("allowPrivilegeEscalation") is False,
         init_process=name in hints.init_process,
         tty=bool(raw.get("tty")),
     )
