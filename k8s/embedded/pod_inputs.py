@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -22,6 +23,16 @@ _FILE_MODE: Final = 0o644
 
 class InputError(Exception):
     """Something that the pod refers to is not there (yet); the message goes into the container's status."""
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Turn what a spec or an object lacks into InputError. No values in it: they may be secret."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        missing = f" (no {error})" if isinstance(error, KeyError) else ""
+        raise InputError(f"the pod's {what} cannot be read{missing}") from error
 
 
 @frozen
@@ -54,11 +65,13 @@ class PodInputs:
         """The pod's sandbox with its volumes. Raises InputError."""
         if not self.pod.volumes:
             return self.pod.sandbox
-        return evolve(self.pod.sandbox, volumes=tuple([await self._volume(v) for v in self.pod.volumes]))
+        with _readable("volumes"):
+            return evolve(self.pod.sandbox, volumes=tuple([await self._volume(v) for v in self.pod.volumes]))
 
     async def container(self, container: Container, attempt: int) -> ContainerSpec:
         """A container with its environment, command and arguments expanded. Raises InputError."""
-        env = await self._environment(container)
+        with _readable(f"container {container.name}'s environment"):
+            env = await self._environment(container)
         spec = container.spec
         return evolve(
             spec,
@@ -82,7 +95,8 @@ class PodInputs:
         return env
 
     async def _all_of(self, source: JsonObject) -> dict[str, str]:
-        kind, reference = next((k, source[k + "Ref"]) for k in ("configMap", "secret") if k + "Ref" in source)
+        kind = "configMap" if "configMapRef" in source else "secret"
+        reference = source[kind + "Ref"]
         data = await self._data(kind, reference["name"], bool(reference.get("optional")))
         prefix = source.get("prefix") or ""
         return {prefix + key: value.decode(errors="replace") for key, value in data.items()}
