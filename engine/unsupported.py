@@ -57,6 +57,7 @@ UNSUPPORTED_PARAMETERS: Final[tuple[Parameter, ...]] = (
         )
     ),
     Parameter("RunTask", "volumeConfigurations", _EBS),
+    Parameter("ListTasks", "daemonName", "daemons of managed instances are not there"),
     *(
         Parameter(operation, f"taskDefinition.{member}", _NO_PLUGINS)
         for operation in ("RunTask", "CreateService", "UpdateService")
@@ -79,6 +80,8 @@ UNSUPPORTED_PARAMETERS: Final[tuple[Parameter, ...]] = (
 
 _ONE_NODE = "everything runs on one machine"
 _NO_VPC = "there is no VPC: the network of the machine is used"
+_NO_STORAGE = "the file system of the machine is used"
+_NO_ACCELERATORS = "AWS has ended Elastic Inference"
 _NO_IAM = "roles are not assumed: a task has the credentials its environment gives it"
 
 STORED_ONLY: Final[tuple[Parameter, ...]] = (
@@ -95,25 +98,39 @@ STORED_ONLY: Final[tuple[Parameter, ...]] = (
         )
     ),
     Parameter("RunTask", "referenceId", "AWS does not return it either"),
+    Parameter("RunTask", "overrides.taskRoleArn", _NO_IAM),
+    Parameter("RunTask", "overrides.executionRoleArn", _NO_IAM),
+    Parameter("RunTask", "overrides.ephemeralStorage", _NO_STORAGE),
+    Parameter("RunTask", "overrides.inferenceAcceleratorOverrides", _NO_ACCELERATORS),
     Parameter("CreateService", "availabilityZoneRebalancing", _ONE_NODE),
     Parameter("UpdateService", "availabilityZoneRebalancing", _ONE_NODE),
     Parameter("CreateService", "role", _NO_IAM),
     Parameter("CreateService", "healthCheckGracePeriodSeconds", _LOAD_BALANCERS),
     Parameter("UpdateService", "healthCheckGracePeriodSeconds", _LOAD_BALANCERS),
-    Parameter("CreateCluster", "settings", _METRICS),
-    Parameter("CreateCluster", "configuration", "ExecuteCommand and managed storage are not there yet"),
-    Parameter("CreateCluster", "capacityProviders", _ONE_NODE),
-    Parameter("CreateCluster", "serviceConnectDefaults", _CLOUD_MAP),
-    Parameter("PutClusterCapacityProviders", "capacityProviders", _ONE_NODE),
+    *(
+        Parameter(operation, member, why)
+        for operation in ("CreateCluster", "UpdateCluster")
+        for member, why in (
+            ("settings", _METRICS),
+            ("configuration", "ExecuteCommand and managed storage are not there yet"),
+            ("serviceConnectDefaults", _CLOUD_MAP),
+        )
+    ),
+    Parameter("UpdateClusterSettings", "settings", _METRICS),
+    *(
+        Parameter(operation, member, _ONE_NODE)
+        for operation in ("CreateCluster", "PutClusterCapacityProviders")
+        for member in ("capacityProviders", "defaultCapacityProviderStrategy")
+    ),
     *(
         Parameter("RegisterTaskDefinition", member, why)
         for member, why in (
             ("taskRoleArn", _NO_IAM),
             ("executionRoleArn", _NO_IAM),
             ("placementConstraints", _ONE_NODE),
-            ("inferenceAccelerators", "AWS has ended Elastic Inference"),
+            ("inferenceAccelerators", _NO_ACCELERATORS),
             ("proxyConfiguration", "App Mesh has no local counterpart"),
-            ("ephemeralStorage", "the file system of the machine is used"),
+            ("ephemeralStorage", _NO_STORAGE),
             ("runtimePlatform", "the machine's own platform is used"),
             ("enableFaultInjection", "the fault injection endpoints are not there"),
             ("trustedExecutionConfiguration", "only Managed Instances have it"),
@@ -123,9 +140,7 @@ STORED_ONLY: Final[tuple[Parameter, ...]] = (
             ("containerDefinitions.restartPolicy", "a container that exits is not started again within its task"),
             ("networkMode=none", "a task keeps its address"),
             ("ipcMode=none", "a task keeps its IPC namespace"),
-            ("containerDefinitions.startTimeout", "a dependency is waited for without a limit"),
             ("containerDefinitions.disableNetworking", "a task's containers share its network"),
-            ("containerDefinitions.links", "a task's containers share its network: they reach each other at localhost"),
             (
                 "containerDefinitions.portMappings.containerPortRange",
                 "a task has an address, and every port, of its own",
@@ -134,6 +149,12 @@ STORED_ONLY: Final[tuple[Parameter, ...]] = (
             ("containerDefinitions.linuxParameters.devices", "devices of the machine are not given to tasks"),
             ("containerDefinitions.linuxParameters.maxSwap", "swap is the machine's own matter"),
             ("containerDefinitions.linuxParameters.swappiness", "swap is the machine's own matter"),
+            ("containerDefinitions.linuxParameters.tmpfs.mountOptions", "it is mounted nosuid and nodev"),
+            ("containerDefinitions.portMappings.name", "only Service Connect uses it"),
+            ("containerDefinitions.portMappings.appProtocol", "only Service Connect uses it"),
+            ("containerDefinitions.interactive", "the process driver gives a container no input"),
+            ("containerDefinitions.pseudoTerminal", "the process driver gives a container no terminal"),
+            ("containerDefinitions.dockerLabels", "there is no Docker; the simulated driver obeys labels of its own"),
             ("containerDefinitions.versionConsistency", "images are not pinned to a digest"),
             ("containerDefinitions.credentialSpecs", "there is no Active Directory"),
         )
@@ -176,6 +197,11 @@ def refuse_run_task_parameters(command: commands.RunTask) -> None:
             "overrides.containerOverrides.resourceRequirements": any(one.resource_requirements for one in overrides),
         },
     )
+
+
+def refuse_list_tasks_parameters(daemon_name: str | None) -> None:
+    """Raise UnsupportedFeatureException if tasks are to be filtered by something that KECS does not have."""
+    _refuse("ListTasks", {"daemonName": daemon_name})
 
 
 def refuse_task_definition(operation: str, definition: TaskDefinition) -> None:

@@ -23,6 +23,7 @@ from engine.task import Task
 from engine.task_definition import TaskDefinition
 
 MISSING = "MISSING"
+MANAGED_BY = "CUSTOMER"  # a service's `resourceManagementType`; ECS manages Express services only
 _KEPT = 20_000
 
 
@@ -101,6 +102,7 @@ class Renderer:
         record = _fields(service)
         record["running_count"], record["pending_count"] = total.running, total.pending
         record["deployments"] = [_deployment(*pair) for pair in zip(service.deployments, each, strict=True)]
+        record["resource_management_type"] = MANAGED_BY
         if not tags:
             record["tags"] = None
         return orjson.dumps(self._write_service(record))

@@ -6,7 +6,7 @@ from typing import Any
 
 from api.ecs import names, pages
 from api.ecs.context import Context, Members, without
-from api.ecs.rendering import joined, missing
+from api.ecs.rendering import MANAGED_BY, joined, missing
 from engine import commands
 from engine.errors import invalid_parameter
 from engine.lifecycle import ServiceStatus
@@ -65,6 +65,7 @@ def list_services(context: Context, members: Members) -> bytes:
     """ListServices: those that are not INACTIVE."""
     cluster_arn = context.active_cluster(members).cluster_arn
     launch_type, strategy = members.get("launch_type"), members.get("scheduling_strategy")
+    managed_by = members.get("resource_management_type")
 
     def fetch(after: str | None, limit: int) -> list[tuple[str, bool]]:
         return [
@@ -72,12 +73,13 @@ def list_services(context: Context, members: Members) -> bytes:
                 service.service_arn,
                 service.status != ServiceStatus.INACTIVE
                 and launch_type in (None, service.launch_type)
-                and strategy in (None, service.scheduling_strategy),
+                and strategy in (None, service.scheduling_strategy)
+                and managed_by in (None, MANAGED_BY),
             )
             for service in context.views.services(cluster_arn, after, limit)
         ]
 
-    listing = ("services", cluster_arn, launch_type, strategy)
+    listing = ("services", cluster_arn, launch_type, strategy, managed_by)
     arns, token = pages.filtered(listing, members, fetch, default=_DEFAULT_PAGE)
     return context.renderer.listing("ListServices", token, service_arns=arns)
 

@@ -9,6 +9,7 @@ from api.ecs.rendering import joined, missing
 from engine import commands
 from engine.errors import AwsError, invalid_parameter
 from engine.lifecycle import DesiredStatus
+from engine.unsupported import refuse_list_tasks_parameters
 
 _MOST_DESCRIBED = 100
 
@@ -62,6 +63,7 @@ def describe_tasks(context: Context, members: Members) -> bytes:
 def list_tasks(context: Context, members: Members) -> bytes:
     """ListTasks: those meant to run, unless another desired status is asked for."""
     cluster_arn = context.active_cluster(members).cluster_arn
+    refuse_list_tasks_parameters(members.get("daemon_name"))
     chosen = TaskFilter(
         desired_status=DesiredStatus(members.get("desired_status", "RUNNING")),
         family=members.get("family"),

@@ -164,6 +164,8 @@ async def test_lists_are_filtered_and_paged(call: Client) -> None:
     assert "nextToken" not in rest
     assert len((await call("ListServices", launchType="EXTERNAL", maxResults=100))["serviceArns"]) == 6
     assert (await call("ListServices", schedulingStrategy="DAEMON"))["serviceArns"] == []
+    assert (await call("ListServices", resourceManagementType="ECS"))["serviceArns"] == []
+    assert len((await call("ListServices", resourceManagementType="CUSTOMER", maxResults=100))["serviceArns"]) == 13
 
 
 async def test_a_task_of_a_service_is_stopped_by_its_owner(call: Client, instance: Instance) -> None:

@@ -14,7 +14,7 @@ from engine.errors import AwsError
 from engine.overrides import ContainerOverride, TaskOverride
 from engine.service import DeploymentAlarms, DeploymentController, ServiceState
 from engine.task_definition import TaskDefinition
-from engine.unsupported import STORED_ONLY, UNSUPPORTED_PARAMETERS, Parameter
+from engine.unsupported import STORED_ONLY, UNSUPPORTED_PARAMETERS, Parameter, refuse_list_tasks_parameters
 from engine.volume import DockerVolumeConfiguration, EFSVolumeConfiguration, Volume
 from tests.engine.make import NOW, cluster, cluster_state, container, definition
 from tests.engine.world import World
@@ -61,6 +61,8 @@ NEEDS_NO_EXAMPLE = {f"taskDefinition.volumes.{FSX}", "taskDefinition.volumes.s3f
 def send(parameter: Parameter) -> None:
     """An operation with the parameter given."""
     member = parameter.member
+    if parameter.operation == "ListTasks":
+        refuse_list_tasks_parameters("daemon")
     if parameter.operation == "RunTask":
         overrides = TaskOverride((OVERRIDES[member.rsplit(".")[-1]],)) if member.startswith("overrides") else None
         made = DEFINITIONS.get(member.removeprefix("taskDefinition."), definition())
