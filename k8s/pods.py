@@ -75,9 +75,11 @@ def _annotations(task: Task, definitions: tuple[ContainerDefinition, ...]) -> Js
         for d in definitions
         if d.ulimits
     }
+    start_timeouts = {k8s_names[d.name]: d.start_timeout for d in definitions if d.start_timeout is not None}
     users = {k8s_names[d.name]: d.user for d in definitions if d.user}
     for key, value in (
         (names.DEPENDS_ON, depends_on),
+        (names.START_TIMEOUTS, start_timeouts),
         (names.INIT_PROCESS, with_init),
         (names.ULIMITS, ulimits),
         (names.USERS, users),

@@ -129,6 +129,7 @@ class ContainerSpec:
     privileged: bool = False
     capabilities_add: tuple[str, ...] = ()
     capabilities_drop: tuple[str, ...] = ()
+    no_new_privileges: bool = False  # no set-user-ID program raises it
     init_process: bool = False  # an init as PID 1 that passes signals on and reaps
     tty: bool = False
     stop_signal: str = "SIGTERM"

@@ -221,9 +221,11 @@ def test_what_kubernetes_has_no_field_for_arrives_at_the_node() -> None:
         _WEB,
         name="App",
         depends_on=(ContainerDependency("DB", "HEALTHY"),),
+        start_timeout=40,
         stop_timeout=90,
         ulimits=(Ulimit("nofile", 10, 20),),
         linux_parameters=LinuxParameters(init_process_enabled=True),
+        docker_security_options=("no-new-privileges",),
         user="nobody",
     )
     pod = _pod(app, evolve(_WEB, name="DB", health_check=HealthCheck(("CMD", "true"))))
@@ -232,6 +234,8 @@ def test_what_kubernetes_has_no_field_for_arrives_at_the_node() -> None:
     assert read.spec.ulimits == (driver.Ulimit("nofile", 10, 20),)
     assert read.spec.init_process
     assert read.spec.user == "nobody"
+    assert read.spec.no_new_privileges
+    assert read.start_timeout_s == 40
     assert (read.stop_timeout_s, [one.container for one in read.depends_on]) == (90, [names.label("DB")])
 
 

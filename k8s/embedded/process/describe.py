@@ -161,6 +161,7 @@ def container_message(
         "ulimits": [(limit.name, limit.soft, limit.hard) for limit in spec.ulimits],
         "read_only_root": spec.read_only_root,
         "capabilities": capability_mask(spec) if machine.own_processes else None,
+        "no_new_privileges": spec.no_new_privileges,
         "own_processes": machine.own_processes and not pod.host_pid,
         "init": spec.init_process,
         "stop_signal": int(getattr(signal, spec.stop_signal, signal.SIGTERM)),
@@ -234,14 +235,24 @@ def hosts_file(pod: PodSpec, ip: str) -> str:
 
 def files(pod: PodSpec, ip: str, own_hostname: bool) -> dict[str, str]:
     """The pod's own files in /etc."""
-    resolver = [f"nameserver {server}" for server in pod.dns_servers]
-    resolver += [f"search {' '.join(pod.dns_search)}"] if pod.dns_search else []
-    resolver += [f"options {' '.join(pod.dns_options)}"] if pod.dns_options else []
+    settings = [f"search {' '.join(pod.dns_search)}"] if pod.dns_search else []
+    settings += [f"options {' '.join(pod.dns_options)}"] if pod.dns_options else []
+    servers = [f"nameserver {server}" for server in pod.dns_servers]
+    resolver = (servers or _own_servers()) + settings if servers or settings else []
     return (
         {"hosts": hosts_file(pod, ip)}
         | ({"hostname": pod.hostname + "\n"} if own_hostname else {})
         | ({"resolv.conf": "\n".join(resolver) + "\n"} if resolver else {})
     )
+
+
+def _own_servers() -> list[str]:
+    """The name servers of this machine, as lines."""
+    try:
+        lines = Path("/etc/resolv.conf").read_text().splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.startswith("nameserver")]
 
 
 def in_memory_volumes(pod: PodSpec, volumes: Path) -> list[tuple[str, str]]:

@@ -205,6 +205,8 @@ def _become_command(container: Message, argv: Sequence[str], streams: Sequence[i
     if os.isatty(0):
         ioctl(0, _TIOCSCTTY, 0)
     _change_user(container["uid"], container["gid"], container)
+    if container["no_new_privileges"]:
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     path = _find(argv[0], env["PATH"])
     try:
         os.execve(path, list(argv), env)
