@@ -110,7 +110,7 @@ class Actor(Generic[S]):
             raise
         else:
             self.state = decision.state
-            self._store.submit(decision.records, partial(self._follow, decision, reply))
+            self._store.submit(decision.records, partial(self._follow, decision, reply), awaited=reply is not None)
 
     def _follow(self, decision: Decision[S], reply: Reply | None) -> None:
         self._committed(self, decision)

@@ -119,8 +119,11 @@ class SnapshotStore(Protocol):
         """
         ...
 
-    def submit(self, records: Sequence[Record], committed: Callable[[], None]) -> None:
+    def submit(self, records: Sequence[Record], committed: Callable[[], None], awaited: bool = True) -> None:
         """Queue records for the next transaction, at once and without waiting.
+
+        Records that nobody awaits (what the world was seen to do) may be kept for a tenth of a second, so that more
+        of them share a transaction.
 
         `committed` is called, in trio's thread and in the order of submission, once these records and everything
         submitted before them are durable; at once, where there are no records and nothing waits. Never before

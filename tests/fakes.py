@@ -119,7 +119,7 @@ class InMemoryStore:
         self._idle.set()
         self._idle = trio.Event()
 
-    def submit(self, records: Sequence[Record], committed: Callable[[], None]) -> None:
+    def submit(self, records: Sequence[Record], committed: Callable[[], None], awaited: bool = True) -> None:
         if self._killed:
             return
         if not records and not self._pending:
