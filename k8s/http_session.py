@@ -21,6 +21,10 @@ from attrs import define, field, frozen
 IDLE_S: Final = 50
 """A connection unused for so long is not used again: servers close theirs after 60 to 90 seconds."""
 
+MOST_HEADERS: Final = 256
+MOST_BODY: Final = 1 << 30
+"""Bytes of one answer, and header lines: whoever sends more is no Kubernetes (500 of the largest objects are less)."""
+
 _READ_SIZE: Final = 256 * 1024
 _FAILED: Final = (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -57,6 +61,7 @@ class _Connection:
     def _begin(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
+        self._header_lines = 0
         self._heard = False
         self._framed = False
         self._kept_open = False
@@ -64,6 +69,9 @@ class _Connection:
         self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: ARG002  the parser's callback
+        self._header_lines += 1
+        if self._header_lines > MOST_HEADERS:
+            raise httptools.HttpParserError("too many headers")
         if name.lower() in (b"content-length", b"transfer-encoding"):
             self._framed = True
 
@@ -213,13 +221,16 @@ class Session:
     async def _exchange(self, connection: _Connection, request: bytes) -> Answer:
         try:
             await connection.send(request)
-            body = await connection.receive()
+            parts, size = [], 0
             while not connection.complete:
-                body += await connection.receive()
+                parts.append(await connection.receive())
+                size += len(parts[-1])
+                if size > MOST_BODY:
+                    raise TransportError(f"the answer has more than {MOST_BODY} bytes")
         except BaseException:
             await connection.close()
             raise
-        answer = Answer(connection.status, body)
+        answer = Answer(connection.status, b"".join(parts))
         if connection.can_be_kept and not self.is_closed:
             connection.idle_since = trio.current_time()
             self._idle.append(connection)

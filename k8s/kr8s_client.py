@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 REQUESTS_IN_FLIGHT: Final = 32
 """Calls in flight at once; the rest wait here. More gains nothing, and the server's own queues would refuse them."""
 
+MOST_OF_AN_EVENT: Final = 32 << 20
+"""Bytes of one event of a watch: an object has no more than a few megabytes."""
+
 _NOT_NEEDED_BY_KR8S: Final = ("httpx._main", "regex")
 """Optional to what kr8s imports (httpx's command line with rich, an engine for JSONPath): a quarter of its import."""
 
@@ -120,6 +123,8 @@ class Kr8sClient:
             if not data:
                 return
             *lines, rest = (rest + data).split(b"\n")
+            if len(rest) > MOST_OF_AN_EVENT:
+                raise UnreachableError("what answered is not a Kubernetes API server: an event without an end")
             if batch := [_parsed(line) for line in lines if line.strip()]:
                 yield batch
 

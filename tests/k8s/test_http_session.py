@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import trio
 
+from k8s import http_session
 from k8s.http_session import Session, TransportError
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -147,6 +148,22 @@ async def test_half_an_answer_is_no_answer(answer: bytes) -> None:
     async with _serving(_always(answer, close_after=True)) as (session, _):
         with pytest.raises(TransportError):
             await session.request(method="GET", url="/")
+
+
+async def test_an_answer_has_a_greatest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_session, "MOST_BODY", 10)
+    whole = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n" + b"x" * 10
+    async with _serving(_always(whole)) as (session, _):
+        assert (await session.request(method="GET", url="/x")).content == b"x" * 10
+    async with _serving(_always(whole.replace(b" 10", b" 11") + b"x")) as (session, _):
+        with pytest.raises(TransportError, match="more than 10 bytes"):
+            await session.request(method="GET", url="/x")
+
+
+async def test_a_flood_of_headers_is_no_answer() -> None:
+    async with _serving(_always(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000)) as (session, _):
+        with pytest.raises(TransportError, match="not HTTP"):
+            await session.request(method="GET", url="/x")
 
 
 async def test_nobody_listening_is_said_with_the_address() -> None:

@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from k8s import kr8s_client
 from k8s.client import JsonObject, KubeError, UnreachableError
 from k8s.kr8s_client import REQUESTS_IN_FLIGHT, Kr8sClient
 
@@ -137,6 +138,15 @@ async def test_events_cut_anywhere_are_put_together() -> None:
         nursery.cancel_scope.cancel()
     assert [event["object"]["a"] for batch in told for event in batch] == [1, 2]
     assert all(told)
+
+
+async def test_an_event_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kr8s_client, "MOST_OF_AN_EVENT", 1000)
+    endless = b"HTTP/1.1 200 X\r\ncontent-length: 5000\r\n\r\n" + b"x" * 2000
+    async with _server(lambda _head: endless) as url, Kr8sClient.connect(url=url) as client:
+        async with client.stream("/x", params={"watch": "true"}) as batches:
+            with pytest.raises(UnreachableError, match="without an end"):
+                await anext(batches)
 
 
 async def test_no_more_calls_are_in_flight_than_there_are_slots() -> None:
