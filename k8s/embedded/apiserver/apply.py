@@ -33,6 +33,7 @@ def apply_configuration(
         raise bad_request("metadata.managedFields must be nil")
     owned = {path: value for path, value in _leaves(wanted, form, ()) if _ownable(path)}
     base: JsonObject = current if current is not None else {}
+    wanted.setdefault("metadata", {})
     entries = list((base.get("metadata") or {}).get("managedFields") or ())
     owners = {entry["manager"]: set(_paths(entry["fieldsV1"], ())) for entry in entries}
     before = owners.pop(manager, set())

@@ -85,10 +85,16 @@ def options(request: Request) -> Mapping[str, Any]:
     """The `DeleteOptions` in a body, or nothing. Raises StatusError 400."""
     if not request.body.strip() and request.parsed is None:
         return {}
+    return shaped_body(request, "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+
+
+def shaped_body(request: Request, schema: str) -> JsonObject:
+    """A body that is no resource's object but of this OpenAPI definition (a Binding, say). Raises StatusError 400."""
     parsed = parsed_body(request)
     if not isinstance(parsed, dict):
-        raise bad_request("the body of a DELETE must be a DeleteOptions object")
-    return parsed
+        raise bad_request(f"the body must be a {schema.rpartition('.')[2]} object")
+    decoded: JsonObject = decode(parsed, shape(schema), [])
+    return decoded
 
 
 def object_body(request: Request, resource: ResourceType) -> Decoded:

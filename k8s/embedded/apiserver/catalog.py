@@ -119,6 +119,9 @@ def definition_causes(definition: JsonObject) -> list[Cause]:
     causes = [required(f"spec.{field}") for field in ("group", "scope") if not spec.get(field)]
     causes += [required(f"spec.names.{field}") for field in ("plural", "kind") if not names.get(field)]
     versions = spec.get("versions") or []
+    causes += [
+        required(f"spec.versions[{index}].name") for index, version in enumerate(versions) if not version.get("name")
+    ]
     if sum(bool(version.get("storage")) for version in versions) != 1:
         detail = "must have exactly one version marked as storage version"
         causes.append(invalid_value("spec.versions", [version.get("name") for version in versions], detail))

@@ -7,9 +7,9 @@ in the response's producer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from k8s.embedded.apiserver import bodies, discovery, reviews
 from k8s.embedded.apiserver.catalog import Catalog
@@ -65,6 +65,8 @@ class Handlers:
             return self._document(request) if found is None else self._resource(request, found)
         except StatusError as error:
             return error_response(error)
+        except RecursionError:
+            return error_response(bad_request("the request nests values too deeply"))
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
             return error_response(internal(f"{type(error).__name__}, see the log of the embedded Kubernetes"))
@@ -240,7 +242,7 @@ class Handlers:
         raise method_not_allowed()
 
     def _bind(self, request: Request, stored: Stored) -> Response:
-        body = _mapping(bodies.parsed_body(request))
+        body = bodies.shaped_body(request, "io.k8s.api.core.v1.Binding")
         target_name = (body.get("target") or {}).get("name")
         if not target_name:
             raise bad_request("Binding: target.name: Required value")
@@ -248,19 +250,13 @@ class Handlers:
         return success(status=201)
 
     def _evict(self, request: Request, stored: Stored) -> Response:
-        body = _mapping(bodies.parsed_body(request))
+        body = bodies.shaped_body(request, "io.k8s.api.policy.v1.Eviction")
         self._deletion.delete(stored, DeleteOptions.of(body.get("deleteOptions") or {}, request.params))
         return success(status=201)
 
 
 def _stored_as(resource: ResourceType) -> ResourceType:
     return EVENTS if resource.storage == EVENTS.storage else resource
-
-
-def _mapping(parsed: Any) -> Mapping[str, Any]:
-    if not isinstance(parsed, dict):
-        raise bad_request("the body must be an object")
-    return parsed
 
 
 def _dry_run(request: Request) -> bool:

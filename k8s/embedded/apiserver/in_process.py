@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
@@ -11,7 +11,6 @@ import trio
 
 from k8s.client import JSON, JsonObject, KubeError
 from k8s.embedded.apiserver.messages import Request, Response
-from k8s.embedded.apiserver.watch import Watch
 
 _NO_PARAMS: Final[Mapping[str, str]] = {}
 
@@ -52,14 +51,8 @@ class InProcessClient:
         if watch is None:
             _parsed(response)
             raise KubeError(400, "BadRequest", f"{path} with {dict(params)} is no watch")
-        async with aclosing(_batches(watch)) as batches:
+        async with aclosing(watch.batches(watch.parsed)) as batches:
             yield batches
-
-
-async def _batches(watch: Watch) -> AsyncGenerator[Sequence[JsonObject], None]:
-    async with aclosing(watch.batches()) as batches:
-        async for batch in batches:
-            yield [watch.parsed(type_, subject) for type_, subject in batch]
 
 
 def _parsed(response: Response) -> JsonObject:

@@ -7,7 +7,7 @@ of power. It knows rows and bytes, no kinds. Source: https://www.sqlite.org/wal.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,7 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=wait_s)
-        self._batched = False
+        self._batch: list[tuple[str, tuple[int | str | bytes, ...]]] | None = None
         try:
             self._prepare()
         except sqlite3.Error as error:
@@ -72,25 +72,39 @@ class Journal:
 
     def put(self, row: int, resource: str, body: bytes) -> None:
         """Write an object, new or old; done when this returns (inside a batch: when the batch ends)."""
-        self._connection.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", (row, resource, body))
+        self._write("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", (row, resource, body))
 
     def remove(self, row: int) -> None:
         """Forget an object."""
-        self._connection.execute("DELETE FROM objects WHERE id = ?", (row,))
+        self._write("DELETE FROM objects WHERE id = ?", (row,))
+
+    def _write(self, statement: str, values: tuple[int | str | bytes, ...]) -> None:
+        if self._batch is None:
+            self._connection.execute(statement, values)
+        else:
+            self._batch.append((statement, values))
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Several writes, one transaction. What was written counts even if the block raises: memory has it too."""
-        if self._batched:
+        """Several writes, one transaction, at the end of the block; also if that raises: memory has them too."""
+        if self._batch is not None:
             yield
             return
-        self._connection.execute("BEGIN")
-        self._batched = True
+        self._batch = []
         try:
             yield
         finally:
-            self._batched = False
-            self._connection.execute("COMMIT")
+            writes, self._batch = self._batch, None
+            self._write_all(writes)
+
+    def _write_all(self, writes: Sequence[tuple[str, tuple[int | str | bytes, ...]]]) -> None:
+        execute = self._connection.execute
+        if len(writes) > 1:
+            execute("BEGIN")
+        for statement, values in writes:
+            execute(statement, values)
+        if len(writes) > 1:
+            execute("COMMIT")
 
     def close(self) -> None:
         """Close the file; everything is in it already."""

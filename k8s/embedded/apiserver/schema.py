@@ -20,6 +20,7 @@ from k8s.client import JsonObject
 from k8s.embedded.apiserver.errors import StatusError, bad_request
 
 _REF: Final = "#/components/schemas/"
+_PYTHON_TYPES: Final[dict[str, type]] = {"string": str, "integer": int, "boolean": bool, "number": float}
 _GO_TYPES: Final = {"string": "string", "integer": "int32", "boolean": "bool", "number": "float64"}
 
 
@@ -37,6 +38,11 @@ class Shape:
     map_keys: tuple[str, ...] = ()  # a list whose items are told apart by these fields in a server-side apply
     is_set: bool = False  # a list of scalars that is a set in a server-side apply
     atomic: bool = False  # replaced as a whole in a server-side apply
+    python_type: type | None = field(init=False)  # of a scalar
+
+    @python_type.default
+    def _of_kind(self) -> type | None:
+        return _PYTHON_TYPES.get(self.kind)
 
     def child(self, name: str) -> Shape:
         """The shape of a member (of an object or a map)."""
@@ -143,29 +149,29 @@ class _WrongTypeError(Exception):
         self.path = ""
 
 
-def _below(step: str, path: str) -> str:
-    return step + ("." if path and not path.startswith("[") else "") + path
+def _below(step: str | int, path: str) -> str:
+    here = f"[{step}]" if isinstance(step, int) else step
+    return here + ("." if path and not path.startswith("[") else "") + path
 
 
 def _decode(value: Any, form: Shape, unknown: list[str], keep_nulls: bool) -> Any:
     kind, found = form.kind, type(value)
+    if found is form.python_type or kind == "any":
+        return value
     if kind == "object" and found is dict:
         return _decode_object(value, form.fields, unknown, keep_nulls)
     if kind == "list" and found is list:
         return _decode_list(value, form.items or ANY, unknown, keep_nulls)
     if kind == "map" and found is dict:
         return _decode_map(value, form.items or ANY, unknown, keep_nulls)
-    if kind == "any" or found is _PYTHON_TYPES.get(kind) or (kind == "number" and found is int):
+    if kind == "number" and found is int:
         return value
     if kind == "integer" and found is float and value.is_integer():
         return int(value)
     raise _WrongTypeError(value, form)
 
 
-_PYTHON_TYPES: Final[dict[str, type]] = {"string": str, "integer": int, "boolean": bool, "number": float}
-
-
-def _member_value(step: str, value: Any, form: Shape, unknown: list[str], keep_nulls: bool) -> Any:
+def _member_value(step: str | int, value: Any, form: Shape, unknown: list[str], keep_nulls: bool) -> Any:
     known = len(unknown)
     try:
         decoded = _decode(value, form, unknown, keep_nulls)
@@ -186,26 +192,26 @@ def _decode_object(value: JsonObject, fields: dict[str, Shape], unknown: list[st
                 decoded[key] = item
             else:
                 unknown.append(key)
+        elif type(item) is member.python_type:  # most of what there is: a scalar as it should be
+            decoded[key] = item
         elif item is None:
             if keep_nulls:
                 decoded[key] = None
-        elif type(item) is str and member.kind == "string":
-            decoded[key] = item
         else:
             decoded[key] = _member_value(key, item, member, unknown, keep_nulls)
     return decoded
 
 
 def _decode_list(value: list[Any], items: Shape, unknown: list[str], keep_nulls: bool) -> list[Any]:
-    if items.kind == "string" and all(type(item) is str for item in value):
+    wanted = items.python_type
+    if wanted is not None and all(type(item) is wanted for item in value):
         return value.copy()
-    return [
-        _member_value(f"[{at}]", item, items, unknown, keep_nulls) for at, item in enumerate(value) if item is not None
-    ]
+    return [_member_value(at, item, items, unknown, keep_nulls) for at, item in enumerate(value) if item is not None]
 
 
 def _decode_map(value: JsonObject, items: Shape, unknown: list[str], keep_nulls: bool) -> JsonObject:
-    if items.kind == "string" and all(type(item) is str for item in value.values()):
+    wanted = items.python_type
+    if wanted is not None and all(type(item) is wanted for item in value.values()):
         return value.copy()
     return {
         key: None if item is None else _member_value(key, item, items, unknown, keep_nulls)

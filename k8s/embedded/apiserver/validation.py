@@ -104,6 +104,9 @@ def metadata_causes(body: JsonObject, storage: str) -> list[Cause]:
     for finalizer in metadata.get("finalizers") or ():
         if problem := label_key_problem(finalizer):
             causes.append(invalid_value("metadata.finalizers", finalizer, problem))
+    for index, owner in enumerate(metadata.get("ownerReferences") or ()):
+        missing = [name for name in ("apiVersion", "kind", "name", "uid") if not owner.get(name)]
+        causes += [required(f"metadata.ownerReferences[{index}].{name}") for name in missing]
     return causes
 
 

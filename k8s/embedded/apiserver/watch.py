@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypeAlias, TypeVar
 
 import orjson
 import trio
@@ -25,6 +25,12 @@ from k8s.embedded.apiserver.store import Collection
 from k8s.embedded.apiserver.stored import Stored
 
 BOOKMARK_PERIOD_S: Final = 20.0
+COALESCE_S: Final = 0.002
+"""Events so close to the ones before wait this long for more: in a burst it is the waking of readers that costs."""
+Subject: TypeAlias = Event | Stored | JsonObject
+"""What an event is about: something that happened, an object at the beginning, a bookmark or an error."""
+Shown = TypeVar("Shown")
+
 _INITIAL_EVENTS_END: Final = {"k8s.io/initial-events-end": "true"}
 
 
@@ -68,34 +74,42 @@ class Watch:
     marks_initial_end: bool = False
     bookmarks: bool = False
 
-    async def batches(self) -> AsyncGenerator[Sequence[tuple[str, Event | Stored | JsonObject]], None]:
-        """The events, as many as there are at once: each a type and the event or object to show."""
+    async def batches(self, show: Callable[[str, Subject], Shown]) -> AsyncGenerator[Sequence[Shown], None]:
+        """The events, as many as there are at once, each as `show` makes it of its type and its event or object."""
         if self.initial:
-            yield [("ADDED", stored) for stored in self.initial]
+            yield [show("ADDED", stored) for stored in self.initial]
         if self.marks_initial_end:
-            yield [("BOOKMARK", self._bookmark(_INITIAL_EVENTS_END))]
+            yield [show("BOOKMARK", self._bookmark(_INITIAL_EVENTS_END))]
         deadline, position, history = trio.current_time() + self.timeout_s, self.position, self.collection.history
+        delivered_at = 0.0
         while True:
             try:
                 events = history.read(position)
             except StatusError as error:
-                yield [("ERROR", error.as_object())]
+                yield [show("ERROR", error.as_object())]
                 return
             position += len(events)
-            if batch := [(type_, event) for event in events if (type_ := self.filter.event_type(event))]:
+            if batch := [show(type_, event) for event in events if (type_ := self.filter.event_type(event))]:
                 yield batch
             if events:
+                delivered_at = trio.current_time()
                 continue
-            remaining = deadline - trio.current_time()
-            if remaining > 0:
-                with trio.move_on_after(min(remaining, BOOKMARK_PERIOD_S)):
-                    await history.more(position)
-                if position < history.end:
-                    continue
+            if await self._more(position, deadline):
+                if trio.current_time() - delivered_at < COALESCE_S:
+                    await trio.sleep(COALESCE_S)
+                continue
             if self.bookmarks:
-                yield [("BOOKMARK", self._bookmark({}))]
+                yield [show("BOOKMARK", self._bookmark({}))]
             if trio.current_time() >= deadline:
                 return
+
+    async def _more(self, position: int, deadline: float) -> bool:
+        """Wait for an event until it is time for a bookmark, or for the end; whether there is one."""
+        history, remaining = self.collection.history, deadline - trio.current_time()
+        if remaining > 0:
+            with trio.move_on_after(min(remaining, BOOKMARK_PERIOD_S)):
+                await history.more(position)
+        return position < history.end
 
     def _bookmark(self, annotations: JsonObject) -> JsonObject:
         """How far the reader has come: everything up to the newest version that is about this kind has been sent."""
@@ -108,11 +122,11 @@ class Watch:
     async def produce(self, send: SendBytes) -> None:
         """Write the watch as lines of JSON."""
         await send(b"")
-        async with aclosing(self.batches()) as batches:
+        async with aclosing(self.batches(self._line)) as batches:
             async for batch in batches:
-                await send(b"".join(self._line(type_, subject) for type_, subject in batch))
+                await send(b"".join(batch))
 
-    def _line(self, type_: str, subject: Event | Stored | JsonObject) -> bytes:
+    def _line(self, type_: str, subject: Subject) -> bytes:
         if isinstance(subject, dict):
             return orjson.dumps({"type": type_, "object": subject}) + b"\n"
         if isinstance(subject, Event):
@@ -121,7 +135,7 @@ class Watch:
             subject = _seen(type_, subject)
         return b'{"type":"%s","object":%s}\n' % (type_.encode(), self.representation.encoded(subject))
 
-    def parsed(self, type_: str, subject: Event | Stored | JsonObject) -> JsonObject:
+    def parsed(self, type_: str, subject: Subject) -> JsonObject:
         """An event as a dict, for a reader in this process."""
         if isinstance(subject, dict):
             return {"type": type_, "object": subject}

@@ -28,8 +28,9 @@ from k8s.embedded.apiserver.errors import (
     namespace_terminating,
     not_found,
 )
+from k8s.embedded.apiserver.event_expiry import EventExpiry
 from k8s.embedded.apiserver.kind_rules import rules_of
-from k8s.embedded.apiserver.resources import CRDS, NAMESPACES, PODS, ResourceType
+from k8s.embedded.apiserver.resources import CRDS, EVENTS, NAMESPACES, PODS, ResourceType
 from k8s.embedded.apiserver.store import Store
 from k8s.embedded.apiserver.stored import Stored
 from k8s.embedded.apiserver.validation import metadata_causes
@@ -58,6 +59,7 @@ class Writes:
         self._deletion = deletion
         self._now = now
         self._node_name = node_name
+        self._event_expiry = EventExpiry(store, now)
 
     def create(self, resource: ResourceType, namespace: str | None, body: JsonObject, dry_run: bool = False) -> Stored:
         """Store a new object.
@@ -84,6 +86,8 @@ class Writes:
         if dry_run:
             return self._unstored(resource, body)
         stored = self._store.put(resource, body, None)
+        if resource is EVENTS:
+            self._event_expiry.note(stored)
         if resource.storage == CRDS.storage:
             self._catalog.define(body)
         return stored
@@ -119,6 +123,8 @@ class Writes:
         rules = rules_of(resource.storage)
         self._need_spec(resource, body)
         causes = metadata_causes(body, resource.storage)
+        if not body["metadata"].get("name"):
+            raise invalid(resource, "", causes)
         rules.defaults(body)
         causes += rules.causes(body)
         if causes:
@@ -174,6 +180,8 @@ class Writes:
             return self._unstored(resource, new)
         with self._store.batch():
             replaced = self._deletion.settle(self._store.put(resource, new, stored))
+        if resource is EVENTS:
+            self._event_expiry.note(replaced)
         if resource.storage == CRDS.storage and self._store.collection(CRDS).get("", stored.name) is not None:
             self._catalog.define(new)
         return replaced

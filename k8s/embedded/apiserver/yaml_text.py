@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import yaml
 
 
@@ -20,8 +21,10 @@ _Loader.yaml_implicit_resolvers = {
 def parse(text: bytes) -> Any:
     """The value that a YAML document means. Raises ValueError for what is no YAML, or more than JSON can hold."""
     try:
-        return _as_json(yaml.load(text, Loader=_Loader))  # a SafeLoader that reads less
-    except (yaml.YAMLError, RecursionError) as error:
+        value = _as_json(yaml.load(text, Loader=_Loader))
+        orjson.dumps(value)  # numbers and letters that JSON cannot carry are found here
+        return value  # a SafeLoader that reads less
+    except (yaml.YAMLError, RecursionError, TypeError) as error:
         raise ValueError(str(error)) from None
 
 
