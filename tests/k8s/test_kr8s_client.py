@@ -143,10 +143,13 @@ async def test_events_cut_anywhere_are_put_together() -> None:
 async def test_an_event_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kr8s_client, "MOST_OF_AN_EVENT", 1000)
     endless = b"HTTP/1.1 200 X\r\ncontent-length: 5000\r\n\r\n" + b"x" * 2000
-    async with _server(lambda _head: endless) as url, Kr8sClient.connect(url=url) as client:
-        async with client.stream("/x", params={"watch": "true"}) as batches:
-            with pytest.raises(UnreachableError, match="without an end"):
-                await anext(batches)
+    async with (
+        _server(lambda _head: endless) as url,
+        Kr8sClient.connect(url=url) as client,
+        client.stream("/x", params={"watch": "true"}) as batches,
+    ):
+        with pytest.raises(UnreachableError, match="without an end"):
+            await anext(batches)
 
 
 async def test_no_more_calls_are_in_flight_than_there_are_slots() -> None:
