@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+import struct
 import subprocess
+import termios
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -199,3 +203,17 @@ async def test_events_are_shown_with_their_object(kubectl: Kubectl, client: InPr
     assert "Started container main" in await kubectl("describe", "pod", "web")
     assert "pod/web" in await kubectl("get", "events")
     assert "Started" in await kubectl("events", "--for", "pod/web")
+
+
+async def test_exec_with_a_terminal_has_its_size(kubectl: Kubectl, config_file: Path) -> None:
+    await kubectl("create", "-f", "-", stdin=_json(pod()))
+    command = ["kubectl", "--kubeconfig", str(config_file), "exec", "-it", "web", "--", "size"]
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    try:
+        with trio.fail_after(30):
+            await trio.run_process(command, stdin=theirs, stdout=theirs, stderr=theirs)
+        assert b"77x33" in await trio.to_thread.run_sync(os.read, ours, 4096)
+    finally:
+        os.close(ours)
+        os.close(theirs)

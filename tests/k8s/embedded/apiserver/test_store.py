@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from hypothesis import strategies as st
 from k8s.client import JsonObject
 from k8s.embedded.apiserver import JournalError
 from k8s.embedded.apiserver.errors import StatusError
+from k8s.embedded.apiserver.event_expiry import EventExpiry
 from k8s.embedded.apiserver.history import Event, History
 from k8s.embedded.apiserver.journal import Journal
-from k8s.embedded.apiserver.resources import BUILT_IN, ResourceType
+from k8s.embedded.apiserver.resources import BUILT_IN, EVENTS, ResourceType
 from k8s.embedded.apiserver.store import Store
 from k8s.embedded.apiserver.stored import Stored
 
@@ -107,6 +109,7 @@ def test_what_was_written_is_there_after_a_restart_and_versions_go_on(
 
 _WRITER = """
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tests.k8s.embedded.apiserver.test_store import CONFIG_MAPS, _opened, _write
 store = _opened(Path(sys.argv[1]))
@@ -242,3 +245,20 @@ async def test_a_reader_waits_for_the_next_event() -> None:
         history.append(_event(1))
         with trio.fail_after(5):
             await seen.wait()
+
+
+def test_events_go_after_an_hour_unless_they_were_written_again(tmp_path: Path) -> None:
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    store = Store(tmp_path / "objects.db")
+    store.register(EVENTS)
+    expiry = EventExpiry(store, lambda: now[0])
+
+    def write(name: str) -> None:
+        previous = store.collection(EVENTS).get("default", name)
+        expiry.note(store.put(EVENTS, _body(name, str(now[0])), previous))
+
+    for name, minutes in (("old", 0), ("kept", 10), ("kept", 30), ("new", 25)):
+        now[0] += timedelta(minutes=minutes)
+        write(name)
+    assert set(_shown(store, EVENTS)) == {"kept", "new"}
+    store.close()
