@@ -7,12 +7,14 @@ clusters and services are no part of their records: a rendering that shows them 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import attrs
 import orjson
 
-from actors.views import TaskCounts, Views
+from actors.views import ClusterCounts, TaskCounts, Views
 from api.ecs.statistics import statistics
 from api.protocol.json_protocol import Writers
 from api.protocol.model import ServiceModel, snake
@@ -115,11 +117,12 @@ class Renderer:
             (cluster.cluster_arn, include),
             cluster,
             (counts, figures),
-            lambda: self._render_cluster(cluster, include, figures),
+            lambda: self._render_cluster(cluster, include, counts, figures),
         )
 
-    def _render_cluster(self, cluster: Cluster, include: frozenset[str], figures: Sequence[Mapping[str, str]]) -> bytes:
-        counts = self._views.counts(cluster.cluster_arn)
+    def _render_cluster(
+        self, cluster: Cluster, include: frozenset[str], counts: ClusterCounts, figures: Sequence[Mapping[str, str]]
+    ) -> bytes:
         record = _fields(cluster)
         record |= {
             "registered_container_instances_count": 0,
@@ -170,7 +173,15 @@ def joined(bodies: Sequence[bytes]) -> bytes:
 
 
 def _fields(record: attrs.AttrsInstance) -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in attrs.fields(type(record))}
+    names, read = _reader(type(record))
+    return dict(zip(names, read(record), strict=True))
+
+
+@cache
+def _reader(kind: type[attrs.AttrsInstance]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The names of all fields, and what reads them at once."""
+    names = tuple(field.name for field in attrs.fields(kind))
+    return names, attrgetter(*names)
 
 
 def _deployment(deployment: Deployment, counts: TaskCounts) -> dict[str, Any]:
