@@ -1,7 +1,8 @@
 """Objects that clients send as protobuf: kubectl's `create` commands and client-go's typed clients do so.
 
 Answers are JSON, which such clients take too. `schema/protobuf.json` names the fields of the messages by their numbers,
-as `number: [name, type, "" | list | map | inline]`; a field with a newer number is refused, not dropped.
+as `number: [name, type, "" | list | map | inline]`; a field with a newer number is refused, not dropped. It is made by
+`tests/k8s/embedded/apiserver/protobuf_source.py`.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding and
 the `generated.proto` files of https://github.com/kubernetes/api
