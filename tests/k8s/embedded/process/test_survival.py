@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from k8s.embedded.driver import DriverError, Phase, SandboxError
+from k8s.embedded.driver import DriverError, Phase, PodState, SandboxError
 from k8s.embedded.process import cleanup, state
 from tests.k8s.embedded.process.subjects import (
     SERVER,
@@ -147,7 +147,7 @@ async def test_stop_all_leaves_nothing_and_may_be_repeated(tmp_path: Path) -> No
 
 async def test_two_hundred_pods_at_once(tmp_path: Path) -> None:
     async with running(tmp_path) as (driver, info):
-        started = {}
+        started: dict[str, PodState] = {}
 
         async def start(uid: str) -> None:
             async with limit:
