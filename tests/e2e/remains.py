@@ -41,14 +41,16 @@ def _over_folder(instance: Instance) -> list[int]:
 def remains(instance: Instance) -> dict[str, list[str]]:
     """Processes (but for the tasks' own), links, control groups and mounts of the instance; {} when there are none."""
     tag = InstanceNetwork.of(node_folder(instance)).tag
-    home = str(instance.home)
+    folder = str(node_folder(instance).parent)
     commands = {process.pid: process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])}
     found = {
         "processes": [
-            f"{pid} {words}" for pid, words in commands.items() if any(word.startswith(home) for word in words)
+            f"{pid} {words}"
+            for pid, words in commands.items()
+            if any(f"{word}/".startswith(f"{folder}/") for word in words)
         ],
         "links": [name for name in os.listdir("/sys/class/net") if name.startswith(f"k{tag}-")],  # noqa: PTH208 - no files
         "cgroups": [str(p) for p in Path("/sys/fs/cgroup").rglob(f"kecs-{tag}*") if p.is_dir()],
-        "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if home in line],
+        "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if f"{folder}/" in line],
     }
     return {kind: each for kind, each in found.items() if each}
