@@ -148,11 +148,10 @@ def _failed(known: ContainerProgress, state: ContainerState) -> JsonObject:
 def _terminated(known: ContainerProgress, state: ContainerState | None) -> JsonObject:
     if state is None:
         return {}
-    finished_at = state.finished_at
+    began, ended = state.started_at or state.finished_at, state.finished_at or state.started_at
     report: JsonObject = {"exitCode": _exit_code(state), "reason": _end_reason(known, state)}
-    if state.started_at is not None or finished_at is not None:
-        report["startedAt"] = stamp(state.started_at or finished_at or datetime.now(UTC))
-        report["finishedAt"] = stamp(finished_at or state.started_at or datetime.now(UTC))
+    if began is not None and ended is not None:
+        report |= {"startedAt": stamp(began), "finishedAt": stamp(ended)}
     if state.message:
         report["message"] = state.message
     if state.signal is not None:
