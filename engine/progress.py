@@ -222,7 +222,7 @@ def _execution_stopped_at(task: Task, now: datetime) -> datetime:
     """
     finished = [container.finished_at for container in task.containers if container.finished_at]
     was_stopping = task.stopping_at is not None and task.stopping_at < now
-    earliest = task.stopping_at if was_stopping else task.started_at or task.created_at
+    earliest = task.stopping_at if was_stopping else task.started_at or task.pull_stopped_at or task.created_at
     return _between(earliest, max(finished, default=now), now)
 
 

@@ -78,6 +78,17 @@ def test_a_container_that_ends_on_its_own_does_not_end_before_it_started(task: T
     assert (task.started_at, task.execution_stopped_at) == (after(0.4), after(0.4))
 
 
+def test_execution_that_never_reached_running_does_not_stop_before_the_images_were_there() -> None:
+    task = task_of(definition(container(), container("log")))
+    task, _ = observe(task, seen(task, Phase.PLACED), after(0.2))
+    task, _ = observe(task, seen(task, Phase.RUNNING, running(at=NOW)), after(0.4))
+    task, _ = observe(
+        task, seen(task, Phase.ENDED, ended(at=NOW), start_error="CannotStartContainerError: x"), after(2)
+    )
+    assert task.pull_stopped_at is not None
+    assert task.execution_stopped_at == task.pull_stopped_at
+
+
 def test_the_other_containers_are_stopped_when_an_essential_one_exits() -> None:
     task = task_of(definition(container(stop_timeout=7), container("log", stop_timeout=3)))
     task, effects = observe(task, seen(task, Phase.RUNNING, ended(), running("log")), NOW)
