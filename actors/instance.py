@@ -132,11 +132,6 @@ class ControlPlane:
         actor = self._registry.get(address)
         return None if actor is None else self._report(actor)
 
-    @property
-    def pending_effects(self) -> int:
-        """How many effects wait or run."""
-        return sum(self._effects.pending.values())
-
     # running
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from engine import errors
 from engine.addresses import requested_attachments
-from engine.arn import parse_arn
+from engine.arn import Arn, parse_arn
 from engine.cluster import CapacityProviderStrategyItem, Cluster
 from engine.container_definition import ContainerDefinition, PortMapping
 from engine.health import health_grace_s
@@ -143,17 +143,6 @@ def new_task(
         raise ValueError(f"not a cluster's ARN: {cluster_arn!r}")
     task_arn = arn.scope.task_arn(arn.name, task_id)
     asked = overrides or TaskOverride()
-    changes = {override.name: override for override in asked.container_overrides or ()}
-    containers = tuple(
-        _container(
-            arn.scope.container_arn(arn.name, task_id, derived_uuid(task_id, container.name)),
-            task_arn,
-            container,
-            changes.get(container.name),
-            definition.network_mode,
-        )
-        for container in definition.container_definitions
-    )
     on_fargate = launch.launch_type == "FARGATE"
     storage = asked.ephemeral_storage or definition.ephemeral_storage or (FARGATE_STORAGE if on_fargate else None)
     eni = derived_uuid(task_id, "", "network interface")
@@ -161,7 +150,7 @@ def new_task(
         task_arn=task_arn,
         cluster_arn=cluster_arn,
         task_definition_arn=definition.task_definition_arn,
-        containers=containers,
+        containers=_containers(arn, task_id, definition, asked),
         overrides=_read_back(asked, definition.container_definitions),
         attachments=requested_attachments(task_arn, eni, launch.network_configuration)
         if definition.network_mode == "awsvpc"
@@ -205,6 +194,21 @@ def _architecture(definition: TaskDefinition) -> str:
 
 def _platform_version(launch: Launch) -> str | None:
     return FARGATE_PLATFORM if launch.platform_version == "LATEST" else launch.platform_version
+
+
+def _containers(cluster: Arn, task_id: str, definition: TaskDefinition, asked: TaskOverride) -> tuple[Container, ...]:
+    task_arn = cluster.scope.task_arn(cluster.name, task_id)
+    changes = {override.name: override for override in asked.container_overrides or ()}
+    return tuple(
+        _container(
+            cluster.scope.container_arn(cluster.name, task_id, derived_uuid(task_id, container.name)),
+            task_arn,
+            container,
+            changes.get(container.name),
+            definition.network_mode,
+        )
+        for container in definition.container_definitions
+    )
 
 
 def _container(

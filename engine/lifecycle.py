@@ -96,7 +96,6 @@ _ORDER: Final[Mapping[TaskStatus, int]] = {status: rank for rank, status in enum
 
 STARTING: Final = frozenset({_T.PROVISIONING, _T.PENDING, _T.ACTIVATING})
 OCCUPYING: Final = STARTING | {_T.RUNNING}  # what `maximumPercent` counts
-ENDING: Final = frozenset({_T.DEACTIVATING, _T.STOPPING, _T.DEPROVISIONING})
 
 
 def is_before(one: TaskStatus, other: TaskStatus) -> bool:

@@ -6,7 +6,6 @@ from api.ecs import names, pages
 from api.ecs.context import Context, Members, without
 from api.ecs.rendering import joined, missing
 from engine import commands
-from engine.errors import invalid_parameter
 from engine.lifecycle import ClusterStatus
 
 _MOST_DESCRIBED = 100
@@ -50,9 +49,7 @@ async def delete_cluster(context: Context, members: Members) -> bytes:
 
 def describe_clusters(context: Context, members: Members) -> bytes:
     """DescribeClusters: without names, the default cluster."""
-    references = members.get("clusters") or (names.DEFAULT_CLUSTER,)
-    if len(references) > _MOST_DESCRIBED:
-        raise invalid_parameter(f"Clusters cannot have more than {_MOST_DESCRIBED} elements.")
+    references = names.named("Clusters", members.get("clusters") or (names.DEFAULT_CLUSTER,), _MOST_DESCRIBED)
     include = frozenset(members.get("include", ()))
     found, failures = [], []
     for arn in dict.fromkeys(names.cluster_arn(context.scope, reference) for reference in references):

@@ -7,6 +7,7 @@ here, in AWS's wording, and so is a name that nothing could have: only legal ARN
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from engine.arn import Arn, Scope, parse_arn
 from engine.errors import AwsError, client_error, invalid_parameter
@@ -82,6 +83,15 @@ def resource(scope: Scope, reference: str) -> Arn:
         raise invalid_parameter(f"Invalid resource ARN: {_shown(reference)}")
     _same_scope(scope, arn)
     return arn
+
+
+def named(nouns: str, references: Sequence[str], most: int) -> Sequence[str]:
+    """What a `Describe` asks for. Raises InvalidParameterException when it is nothing, or more than `most`."""
+    if not references:
+        raise invalid_parameter(f"{nouns} cannot be empty.")
+    if len(references) > most:
+        raise invalid_parameter(f"{nouns} cannot have more than {most} elements.")
+    return references
 
 
 def cluster_name(arn: str) -> str:

@@ -8,7 +8,6 @@ from api.ecs import names, pages
 from api.ecs.context import Context, Members, without
 from api.ecs.rendering import MANAGED_BY, joined, missing
 from engine import commands
-from engine.errors import invalid_parameter
 from engine.lifecycle import ServiceStatus
 
 _MOST_DESCRIBED = 10
@@ -43,11 +42,7 @@ async def delete_service(context: Context, members: Members) -> bytes:
 def describe_services(context: Context, members: Members) -> bytes:
     """DescribeServices: in any status; a deleted service is INACTIVE for a while."""
     cluster = context.active_cluster(members)
-    references = members["services"]
-    if not references:
-        raise invalid_parameter("Services cannot be empty.")
-    if len(references) > _MOST_DESCRIBED:
-        raise invalid_parameter(f"Services cannot have more than {_MOST_DESCRIBED} elements.")
+    references = names.named("Services", members["services"], _MOST_DESCRIBED)
     tags = "TAGS" in members.get("include", ())
     renderer = context.renderer
     found, failures = [], []

@@ -42,11 +42,7 @@ async def stop_task(context: Context, members: Members) -> bytes:
 def describe_tasks(context: Context, members: Members) -> bytes:
     """DescribeTasks."""
     cluster_arn = context.active_cluster(members).cluster_arn
-    references = members["tasks"]
-    if not references:
-        raise invalid_parameter("Tasks cannot be empty.")
-    if len(references) > _MOST_DESCRIBED:
-        raise invalid_parameter(f"Tasks cannot have more than {_MOST_DESCRIBED} elements.")
+    references = names.named("Tasks", members["tasks"], _MOST_DESCRIBED)
     tags = "TAGS" in members.get("include", ())
     renderer, find, head = context.renderer, context.views.task, _task_head(cluster_arn)
     found, failures = [], []

@@ -7,7 +7,7 @@ importing `botocore.loaders` and `botocore.model` would cost ten times the parse
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -36,10 +36,6 @@ class ServiceModel:
     def output_shape(self, operation: str) -> str:
         """The name of the operation's output shape."""
         return cast(str, self.operations[operation]["output"]["shape"])
-
-    def error_codes(self, operation: str) -> Sequence[str]:
-        """The names of the errors the operation declares."""
-        return [error["shape"] for error in self.operations[operation].get("errors", ())]
 
 
 @cache
