@@ -19,6 +19,7 @@ from cli.kubelet_port import serve_kubelet_api
 from cli.lifetime import Hopeless, Lifetime, leave, lifetime, log_to_stderr, told_to_stop
 from cli.listening import listen
 from cli.processes import replace_text
+from k8s import names
 from k8s.client import KubeClient
 from k8s.embedded.driver import Driver, DriverError
 from k8s.embedded.node import Node
@@ -48,6 +49,7 @@ async def serve(own: Lifetime, settings: Settings, ports: Ports) -> None:
                 _driver(own.instance, settings),
                 own.instance.node_name,
                 schedule=kubernetes.api_server is None,
+                schedules=names.selector(own.instance.name),  # another instance's node runs other things
                 host_port_address=settings.host,
             )
             if kubernetes.api_server is not None:

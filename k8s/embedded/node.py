@@ -26,7 +26,7 @@ from k8s.embedded.pod_progress import Progress, Verdict, with_lost, with_pod_sta
 from k8s.embedded.pod_spec import Pod, PodSpecError, parse_pod
 from k8s.embedded.pod_worker import PodWorker, Surroundings
 from k8s.embedded.prober import Prober
-from k8s.embedded.scheduler import Scheduler
+from k8s.embedded.scheduler import MANAGED_BY_KECS, Scheduler
 from k8s.embedded.status_writer import StatusWriter
 from k8s.embedded.timers import Timers
 from k8s.reflector import Reflector
@@ -41,12 +41,16 @@ _REGISTER_AGAIN_S: Final = 1.0
 
 @define(eq=False)
 class Node:
-    """One node called `name`. Run it once; `gateway` answers for its containers' logs and exec."""
+    """One node called `name`. Run it once; `gateway` answers for its containers' logs and exec.
+
+    With `schedule` it also binds pods to itself: those that the label selector `schedules` selects.
+    """
 
     client: KubeClient
     driver: Driver
     name: str
     schedule: bool = False
+    schedules: str = MANAGED_BY_KECS
     host_port_address: str = "127.0.0.1"
     kubelet_port: int | None = None
     labels: Mapping[str, str] = field(factory=dict)
@@ -138,7 +142,8 @@ class Node:
         reflector = Reflector(self.client, "/api/v1/pods", self._listed, self._changed, mine)
         async with trio.open_nursery() as nursery:
             if self.schedule:
-                nursery.start_soon(Scheduler(self.client, self.name, lambda: not self._is_closing).run)
+                scheduler = Scheduler(self.client, self.name, lambda: not self._is_closing, self.schedules)
+                nursery.start_soon(scheduler.run)
             await nursery.start(reflector.run)
             task_status.started()
 

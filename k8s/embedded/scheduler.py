@@ -1,4 +1,4 @@
-"""Binds KECS's own pods to this node, where no scheduler does: joined to a bare API server."""
+"""Binds pods of KECS to this node, where no scheduler does: joined to a bare API server."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ _TRY_AGAIN_S: Final = 1.0
 
 @define
 class Scheduler:
-    """Binds every pod of KECS that has no node to the node `name`, while `is_open` says that it takes more."""
+    """Binds every pod that `selector` selects and that has no node to the node `name`, while `is_open` says so."""
 
     client: KubeClient
     name: str
     is_open: Callable[[], bool] = lambda: True
+    selector: str = MANAGED_BY_KECS
     _pending: dict[str, JsonObject] = field(factory=dict, init=False)
     _send: trio.MemorySendChannel[str] = field(init=False)
     _receive: trio.MemoryReceiveChannel[str] = field(init=False)
@@ -37,7 +38,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Follow pods without a node until cancelled."""
-        params = {"fieldSelector": "spec.nodeName=", "labelSelector": MANAGED_BY_KECS}
+        params = {"fieldSelector": "spec.nodeName=", "labelSelector": self.selector}
         reflector = Reflector(self.client, "/api/v1/pods", self._listed, self._changed, params)
         async with trio.open_nursery() as nursery:
             for _ in range(_BINDERS):

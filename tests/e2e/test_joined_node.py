@@ -86,3 +86,15 @@ def test_a_destroyed_instance_leaves_no_pod_namespace_or_node(joined: Instance) 
     assert left == []  # a bare API server has no controller that would end what is terminating
     nodes = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
     assert f"kecs-{joined.name}" not in {node["metadata"]["name"] for node in nodes}
+
+
+def test_each_instance_runs_its_own_tasks(joined: Instance, tmp_path: Path) -> None:
+    """Two instances joined to one API server do not take each other's pods."""
+    arguments = (*RUNTIMES["kubernetes-simulated"], "--kubeconfig", str(KUBECONFIG))
+    with started(tmp_path / "neighbour", *arguments, name=new_name()):
+        run_hello(joined)
+        ecs = joined.ecs()
+        ran = [ecs.run_task(cluster="joined", taskDefinition="talker", count=5)["tasks"] for _ in range(4)]
+        arns = [task["taskArn"] for tasks in ran for task in tasks]
+        ecs.get_waiter("tasks_running").wait(cluster="joined", tasks=arns, WaiterConfig=QUICKLY)
+        assert {pod["spec"]["nodeName"] for pod in items("pods", joined)} == {f"kecs-{joined.name}"}
