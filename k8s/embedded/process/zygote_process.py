@@ -34,6 +34,7 @@ class Zygote:
     async def start(self) -> None:
         """Start it. Raises SandboxError when it does not come up."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel = trio.socket.from_stdlib_socket(ours)
         # keepers outlive the node: what it writes to must not stay open with them
         with theirs, self._layout.keepers_log.open("ab") as said:
             keeper = next((pid for pid, ticks in state.keepers(self._layout).values() if state.lives(pid, ticks)), 0)
@@ -47,7 +48,6 @@ class Zygote:
                 env={},
                 cwd="/",
             )
-        self._channel = trio.socket.from_stdlib_socket(ours)
         self.abilities = await self._receive()
 
     async def fork(self, kind: str) -> tuple[str, int, int]:
