@@ -155,6 +155,7 @@ def _check(definition: TaskDefinition) -> None:
         if container.stop_timeout is not None and container.stop_timeout < 0:
             raise errors.client_error(f"Invalid stopTimeout setting for container '{container.name}'.")
     _check_host_ports(definition)
+    _check_links(definition)
     _check_dependencies({container.name: container for container in containers})
     if "FARGATE" in (definition.requires_compatibilities or ()):
         check_fargate(definition)
@@ -236,6 +237,18 @@ def _check_host_ports(definition: TaskDefinition) -> None:
                     "port mapping."
                 )
             taken.add((port.host_port, port.protocol))
+
+
+def _check_links(definition: TaskDefinition) -> None:
+    """Links (`container` or `container:alias`) name containers of the task, in bridge mode only."""
+    names = {container.name for container in definition.container_definitions}
+    for container in definition.container_definitions:
+        if container.links and definition.network_mode not in (None, "bridge"):
+            raise errors.client_error(f"Links are not supported when networkMode={definition.network_mode}.")
+        for link in container.links or ():
+            name = link.partition(":")[0]
+            if name not in names:
+                raise errors.client_error(f"Unknown container '{name}' in links.")
 
 
 _HEALTH_RANGES: Final[Mapping[str, tuple[int, int]]] = {

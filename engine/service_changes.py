@@ -56,10 +56,7 @@ def created(before: Service | None, command: CreateService, now: datetime) -> Se
     check_launch(definition, launch)
     if strategy == "DAEMON" and launch.launch_type == "FARGATE":
         raise errors.invalid_parameter("The Fargate launch type does not support the DAEMON scheduling strategy.")
-    if command.health_check_grace_period_seconds:
-        raise errors.invalid_parameter(
-            "Health check grace period is only valid for services configured to use load balancers"
-        )
+    _check_grace_period(command)
     service = Service(
         service_arn=_service_arn(cluster, command.service_name),
         service_name=command.service_name,
@@ -99,6 +96,7 @@ def updated(service: Service, command: UpdateService, current: TaskDefinition | 
     if service.status is not ServiceStatus.ACTIVE:
         raise errors.service_not_active()
     refuse_service_parameters(command)
+    _check_grace_period(command)
     after = evolve(
         service,
         desired_count=_changed_count(service, command.desired_count),
@@ -159,6 +157,14 @@ def deployment_launch(service: Service, deployment: Deployment) -> Launch:
 def active_cluster_record(cluster: Cluster | None) -> Cluster:
     """The cluster a service is made in. Raises ClusterNotFoundException if it is not ACTIVE."""
     return active_cluster(ClusterState(cluster))
+
+
+def _check_grace_period(command: CreateService | UpdateService) -> None:
+    """No service has load balancers yet; as AWS answers for those that have none."""
+    if command.health_check_grace_period_seconds:
+        raise errors.invalid_parameter(
+            "Health check grace period is only valid for services configured to use load balancers"
+        )
 
 
 def _same_request(before: Service, command: CreateService, fingerprint: str) -> Service:

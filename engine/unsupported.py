@@ -105,8 +105,6 @@ STORED_ONLY: Final[tuple[Parameter, ...]] = (
     Parameter("CreateService", "availabilityZoneRebalancing", _ONE_NODE),
     Parameter("UpdateService", "availabilityZoneRebalancing", _ONE_NODE),
     Parameter("CreateService", "role", _NO_IAM),
-    Parameter("CreateService", "healthCheckGracePeriodSeconds", _LOAD_BALANCERS),
-    Parameter("UpdateService", "healthCheckGracePeriodSeconds", _LOAD_BALANCERS),
     *(
         Parameter(operation, member, why)
         for operation in ("CreateCluster", "UpdateCluster")

@@ -19,6 +19,7 @@ TASKS_ALIKE = ("cluster", "launchType", "taskDefinition", "enableECSManagedTags"
 SERVICES_ALIKE = (
     *TASKS_ALIKE,
     "desiredCount",
+    "healthCheckGracePeriodSeconds",  # refused as AWS does: there are no load balancers
     "deploymentConfiguration.deploymentCircuitBreaker",
     "deploymentConfiguration.maximumPercent",
     "deploymentConfiguration.minimumHealthyPercent",

@@ -49,6 +49,12 @@ def depends(name: str, condition: str = "START") -> dict[str, Any]:
         ((), {"family": "a b"}, "Family contains invalid characters."),
         ((), {"family": "a" * 256}, "Family contains invalid characters."),
         ((), {"container_definitions": ()}, "Container list cannot be empty."),
+        ((container(links=("db:store",)),), {}, "Unknown container 'db' in links."),
+        (
+            (container(links=("db",)), container("db")),
+            {"network_mode": "awsvpc"},
+            "Links are not supported when networkMode=awsvpc.",
+        ),
         ((container(""),), {}, "Container.name should not be null or empty."),
         ((container("a/b"),), {}, "Container name contains invalid characters."),
         ((container(image=""),), {}, "Container.image should not be null or empty."),

@@ -326,6 +326,15 @@ def test_what_create_service_refuses(members: dict[str, Any], words: str) -> Non
     assert words in refused(ServiceState(), creating(**members))
 
 
+def test_what_update_service_refuses() -> None:
+    state = steady(1).state
+    words = "Health check grace period is only valid for services configured to use load balancers"
+    assert words in refused(state, UpdateService(health_check_grace_period_seconds=5))
+    without = decide(state, UpdateService(health_check_grace_period_seconds=0), NOW).state.service
+    assert without is not None
+    assert without.health_check_grace_period_seconds == 0
+
+
 def test_a_daemon_runs_one_task() -> None:
     world = World().create(definition(), 0, desired_count=None, scheduling_strategy="DAEMON")
     world.settle()
