@@ -30,6 +30,11 @@ class Scope:
             return "aws-cn"
         return "aws-us-gov" if self.region.startswith("us-gov-") else "aws"
 
+    @property
+    def principal(self) -> str:
+        """Who makes the requests of this scope: its credentials name an account and nobody in it, so its root."""
+        return f"arn:{self.partition}:iam::{self.account}:root"
+
     def arn(self, kind: str, resource: str) -> str:
         """The ARN of an ECS resource, `kind/resource`, in this scope."""
         return f"arn:{self.partition}:ecs:{self.region}:{self.account}:{kind}/{resource}"

@@ -21,7 +21,8 @@ async def create_service(context: Context, members: Members) -> bytes:
     arn = names.service_arn(context.scope, cluster.cluster_arn, members["service_name"])
     given = _resolved(context, without(members, "cluster", "service_name"))
     seed = context.control_plane.ids.uuid()
-    command = commands.CreateService(cluster, seed, names.cluster_name(arn), **given)
+    principal = context.scope.principal
+    command = commands.CreateService(cluster, seed, names.cluster_name(arn), created_by=principal, **given)
     return await _changed(context, "CreateService", arn, command)
 
 

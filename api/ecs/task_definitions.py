@@ -14,7 +14,8 @@ _MOST_DELETED = 10
 
 async def register_task_definition(context: Context, members: Members) -> bytes:
     """RegisterTaskDefinition."""
-    definition = await context.ask_task_definitions(commands.RegisterTaskDefinition(context.scope, **members))
+    command = commands.RegisterTaskDefinition(context.scope, registered_by=context.scope.principal, **members)
+    definition = await context.ask_task_definitions(command)
     renderer = context.renderer
     return renderer.response(
         "RegisterTaskDefinition",

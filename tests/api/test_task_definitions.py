@@ -132,3 +132,11 @@ async def test_only_inactive_revisions_are_deleted(call: Client) -> None:
 async def test_at_most_ten_are_deleted_at_once(call: Client) -> None:
     with pytest.raises(FaultError, match="between 1 and 10"):
         await call("DeleteTaskDefinitions", taskDefinitions=[f"web:{n}" for n in range(1, 12)])
+
+
+async def test_a_revision_and_a_service_say_who_made_them(call: Client) -> None:
+    await call("CreateCluster")
+    made = await call("RegisterTaskDefinition", family="web", containerDefinitions=[CONTAINER])
+    assert made["taskDefinition"]["registeredBy"] == "arn:aws:iam::000000000000:root"
+    service = (await call("CreateService", serviceName="web", taskDefinition="web", desiredCount=0))["service"]
+    assert service["createdBy"] == "arn:aws:iam::000000000000:root"
