@@ -34,7 +34,7 @@ from k8s.reflector import Reflector
 log = logging.getLogger(__name__)
 
 SHUTDOWN_REASON: Final = "NodeShutdown"
-SHUTDOWN_MESSAGE: Final = "Pod was terminated because the instance was stopped."
+SHUTDOWN_MESSAGE: Final = "the instance was stopped"
 REJECTED_REASON: Final = "UnexpectedAdmissionError"
 _REGISTER_AGAIN_S: Final = 1.0
 
