@@ -86,15 +86,20 @@ def capability_mask(spec: ContainerSpec) -> int | None:
     """The capabilities that a container keeps; None: all that the node has. Raises RefusedError."""
     if spec.privileged:
         return None
-    mask = DEFAULT_CAPABILITIES
-    for names, add in ((spec.capabilities_add, True), (spec.capabilities_drop, False)):
-        for name in names:
-            bits = _capability_bits(name)
-            mask = mask | bits if add else mask & ~bits
+    added = [_capability(name) for name in spec.capabilities_add]
+    dropped = [_capability(name) for name in spec.capabilities_drop]
+    # as containerd: ALL comes first, so that one may drop all and add some
+    mask = ALL_CAPABILITIES if ALL_CAPABILITIES in added else DEFAULT_CAPABILITIES
+    mask = 0 if ALL_CAPABILITIES in dropped else mask
+    for bit in added:
+        mask |= bit if bit != ALL_CAPABILITIES else 0
+    for bit in dropped:
+        mask &= ~bit if bit != ALL_CAPABILITIES else ALL_CAPABILITIES
     return mask
 
 
-def _capability_bits(name: str) -> int:
+def _capability(name: str) -> int:
+    """The bit of a capability, or ALL_CAPABILITIES. Raises RefusedError."""
     plain = name.upper().removeprefix("CAP_")
     if plain == "ALL":
         return ALL_CAPABILITIES
