@@ -27,8 +27,8 @@ test-slow: install  ## the slow tests
 test-root: install  ## the tests that need root
 	$(BIN)/python -m pytest -q -m "root and not slow and not e2e"
 
-e2e: install  ## against instances started as a user starts them
-	$(BIN)/python -m pytest -q -m "e2e" tests/e2e
+e2e: install  ## against instances started as a user starts them; E2E="FILE -k WORD" chooses
+	$(BIN)/python -m pytest -q -m "e2e" $(or $(E2E),tests/e2e)
 
 check: format lint types layers test  ## everything that must be green
 
