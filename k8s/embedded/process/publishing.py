@@ -51,11 +51,14 @@ class Publisher:
         self._addresses: dict[str, str] = {}
         self._refused: set[int] = set()
         self._left = False
+        self._finding = trio.Lock()
 
     async def run(self) -> None:
         """Publish until cancelled."""
         while not self._left:
-            await self._find_relay()
+            async with self._finding:
+                if not self._left:
+                    await self._find_relay()
             with suppress(KeeperGoneError):
                 while True:
                     await self._look()
@@ -123,9 +126,12 @@ class Publisher:
     async def leave(self) -> None:
         """End the relay, when nothing is left to publish."""
         self._left = True
-        with suppress(KeeperGoneError):
-            await self._ask({"op": "leave"})
-        state.unlink_keeper(self._layout, self._relay)
+        async with self._finding:
+            if not self._relay:
+                return
+            with suppress(KeeperGoneError):
+                await self._ask({"op": "leave"})
+            state.unlink_keeper(self._layout, self._relay)
 
 
 def _listening(pod: Pod) -> set[int]:

@@ -70,7 +70,7 @@ class Zygote:
                     await self._channel.send(wire.encode(request()))
                     return await self._receive()
                 except (OSError, SandboxError):
-                    await self.close()
+                    await self._end()
         raise SandboxError("the zygote dies whenever it is started")
 
     async def _receive(self) -> Any:
@@ -81,7 +81,12 @@ class Zygote:
         return wire.decode(packet)
 
     async def close(self) -> None:
-        """End it, and no keeper of it."""
+        """End it, and no keeper of it, once it has answered what it was asked."""
+        with trio.CancelScope(shield=True):
+            async with self._busy:
+                await self._end()
+
+    async def _end(self) -> None:
         channel, process, self._channel, self._process = self._channel, self._process, None, None
         if channel is not None:
             channel.close()
