@@ -311,7 +311,6 @@ def _container_spec(raw: JsonObject, spec: JsonObject, hints: _Hints) -> Contain
         capabilities_add=tuple(capabilities.get("add") or ()),
         capabilities_drop=tuple(capabilities.get("drop") or ()),
         no_new_privileges=security.get("allowPrivilegeEscalation") is False,
-        no_new_privileges=security.get("allowPrivilegeEscalation") is False,
         init_process=name in hints.init_process,
         tty=bool(raw.get("tty")),
     )
