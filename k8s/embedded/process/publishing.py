@@ -67,16 +67,15 @@ class Publisher:
     async def _find_relay(self) -> None:
         """The relay of an earlier driver, told to forget what it published, or a new one."""
         self._watched.clear()
-        for name, (pid, ticks) in state.keepers(self._layout).items():
-            if name.startswith("relay-") and state.lives(pid, ticks):
-                self._relay = name
-                with suppress(KeeperGoneError):
-                    for address, port in (await self._ask({"op": "published"}))["published"]:
-                        uid = next((pod.uid for pod in self._keepers.pods.values() if pod.ip == address), "")
-                        watched = self._watched.setdefault(uid, _Watched(trio.current_time()))
-                        watched.ports.add(port)
-                        self._addresses[uid] = address
-                    return
+        for name in self._relays():
+            self._relay = name
+            with suppress(KeeperGoneError):
+                for address, port in (await self._ask({"op": "published"}))["published"]:
+                    uid = next((pod.uid for pod in self._keepers.pods.values() if pod.ip == address), "")
+                    watched = self._watched.setdefault(uid, _Watched(trio.current_time()))
+                    watched.ports.add(port)
+                    self._addresses[uid] = address
+                return
         self._relay, _, _ = await self._zygote.fork("relay")
 
     async def _look(self) -> None:
@@ -127,11 +126,16 @@ class Publisher:
         """End the relay, when nothing is left to publish."""
         self._left = True
         async with self._finding:
-            if not self._relay:
-                return
-            with suppress(KeeperGoneError):
-                await self._ask({"op": "leave"})
-            state.unlink_keeper(self._layout, self._relay)
+            for name in self._relays():
+                self._relay = name
+                with suppress(KeeperGoneError):
+                    await self._ask({"op": "leave"})
+                state.unlink_keeper(self._layout, name)
+
+    def _relays(self) -> list[str]:
+        """The relays that live: one, or none yet."""
+        keepers = state.keepers(self._layout).items()
+        return [name for name, (pid, ticks) in keepers if name.startswith("relay-") and state.lives(pid, ticks)]
 
 
 def _listening(pod: Pod) -> set[int]:
