@@ -152,6 +152,6 @@ def test_kecs_stop_right_after_a_disaster_leaves_nothing(battered: Instance, web
     wait_until(lambda: not remains(instance), f"nothing is left of the instance: {remains(instance)}", deadline_s=5)
     assert not any(is_alive(server) for server in before.values())
     instance.start()
-    assert arns(stable(instance, web)) & set(before) == set()
     for arn in before:
         assert stopped(instance, arn)["stoppedAt"]
+    assert arns(stable(instance, web)) & set(before) == set()
