@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -139,4 +138,3 @@ def started(home: Path, *start_arguments: str, name: str = "e2e") -> Iterator[In
     finally:
         instance.kecs("stop", check=False)
         instance.kecs("destroy", "--yes", check=False)
-        shutil.rmtree(home, ignore_errors=True)
